@@ -1,0 +1,1 @@
+"""Codecs on open files, storage, the part-file protocol and the exchange."""

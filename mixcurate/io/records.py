@@ -1,0 +1,161 @@
+"""What a reader gives: batches of raw documents, and a rejection for each record it could not use."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from mixcurate.params import Params
+from mixcurate.tables import EXCERPT, RAW
+
+#: A batch is closed when it holds this many documents or this much text.
+BATCH_DOCUMENTS = 2_000
+BATCH_BYTES = 16 << 20
+
+#: A record (line, WARC payload, cell) above this size is rejected, never buffered whole.
+MAX_RECORD_BYTES = 64 << 20
+
+
+class FieldParams(Params):
+    """Which fields of a structured record hold what."""
+
+    text_field: str = "text"
+    """Field with the document's text."""
+    url_field: str = "url"
+    """Field with the document's URL; absent fields are fine."""
+    licence_field: str = "licence"
+    """Field with the document's licence; absent fields are fine."""
+    id_field: str | None = None
+    """Field with the input's own document id; by default ids are hashes of the document's place."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejection:
+    """One record that a reader could not turn into a document."""
+
+    position: int
+    reason: str
+    detail: str
+    excerpt: str = ""
+
+    @staticmethod
+    def of(position: int, reason: str, detail: str, excerpt: bytes | str = "") -> Rejection:
+        """A rejection whose excerpt is decoded and cut to ``EXCERPT`` characters."""
+        if isinstance(excerpt, bytes):
+            excerpt = excerpt[: EXCERPT * 4].decode("utf-8", "replace")
+        return Rejection(position, reason, detail, excerpt[:EXCERPT])
+
+
+@dataclasses.dataclass(frozen=True)
+class RawBatch:
+    """Documents of schema ``RAW`` in file order, and what was rejected among them."""
+
+    documents: pa.RecordBatch
+    rejected: list[Rejection]
+
+
+class RawBuilder:
+    """Collects records and cuts them into batches of bounded size."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, str | None, str, str | None, str | None, str | None]] = []
+        self._rejected: list[Rejection] = []
+        self._bytes = 0
+
+    def add(
+        self,
+        *,
+        position: int,
+        text: str,
+        url: str | None = None,
+        licence: str | None = None,
+        own_id: str | None = None,
+        metadata: str | None = None,
+    ) -> None:
+        """Append one document."""
+        self._rows.append((position, own_id, text, url, licence, metadata))
+        self._bytes += len(text) + len(metadata or "")
+
+    def reject(self, rejection: Rejection) -> None:
+        """Append one rejection."""
+        self._rejected.append(rejection)
+
+    def full(self) -> Iterator[RawBatch]:
+        """The batch collected so far if it is large enough, else nothing."""
+        rows = len(self._rows) + len(self._rejected)
+        if rows >= BATCH_DOCUMENTS or self._bytes >= BATCH_BYTES:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[RawBatch]:
+        """Whatever is left, as the last batch; nothing when there is nothing."""
+        if not self._rows and not self._rejected:
+            return
+        columns = list(zip(*self._rows, strict=True)) if self._rows else [()] * len(RAW)
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, RAW, strict=True)]
+        batch = RawBatch(pa.RecordBatch.from_arrays(arrays, schema=RAW), self._rejected)
+        self._rows, self._rejected, self._bytes = [], [], 0
+        yield batch
+
+
+def add_mapping(
+    builder: RawBuilder, record: dict[str, Any], *, position: int, fields: FieldParams
+) -> None:
+    """Add one structured record (a JSON object, a table row), or the reason why it is none.
+
+    Fields other than text, URL, licence and id are kept as JSON text in ``metadata``.
+    """
+    record = dict(record)
+    text = record.pop(fields.text_field, None)
+    if not isinstance(text, str):
+        have = ", ".join(sorted(map(str, record))[:12]) or "no fields"
+        found = "is missing" if text is None else f"is {type(text).__name__}, not text"
+        detail = f"field {fields.text_field!r} {found}; the record has: {have}"
+        builder.reject(Rejection.of(position, "no_text_field", detail, str(record)))
+        return
+    if not text.isascii() and not _encodable(text):
+        detail = "the text holds lone surrogates, which UTF-8 cannot store"
+        builder.reject(
+            Rejection.of(position, "invalid_utf8", detail, text.encode("utf-8", "replace"))
+        )
+        return
+    own_id = record.pop(fields.id_field, None) if fields.id_field else None
+    if fields.id_field and own_id is None:
+        detail = f"field {fields.id_field!r} (id_field) is missing"
+        builder.reject(Rejection.of(position, "no_id_field", detail, text))
+        return
+    url = record.pop(fields.url_field, None)
+    licence = record.pop(fields.licence_field, None)
+    builder.add(
+        position=position,
+        text=text,
+        url=None if url is None else str(url),
+        licence=None if licence is None else str(licence),
+        own_id=None if own_id is None else str(own_id),
+        metadata=_metadata(record),
+    )
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _metadata(record: dict[str, Any]) -> str | None:
+    if not record:
+        return None
+    try:
+        return orjson.dumps(record, default=str, option=orjson.OPT_SORT_KEYS).decode()
+    except TypeError:  # integers beyond 64 bits, lone surrogates: keep them readable, not exact
+        text = {str(key): str(value) for key, value in record.items()}
+        return orjson.dumps(
+            {key.encode("utf-8", "replace").decode(): value.encode("utf-8", "replace").decode()
+             for key, value in text.items()},
+            option=orjson.OPT_SORT_KEYS,
+        ).decode()

@@ -1,0 +1,198 @@
+"""Files on any filesystem (local, gs://, s3://, …) through fsspec: list, open, write atomically.
+
+A file written here exists whole under its name or not at all: locally by writing beside it and
+renaming, on object stores because an object appears when its upload ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import posixpath
+from collections.abc import Iterator
+from typing import IO, Any
+
+import fsspec
+import orjson
+import xxhash
+from fsspec.core import url_to_fs
+
+from mixcurate.errors import MissingExtra, OutputError
+
+_TEMPORARY = ".tmp-"
+_CHUNK = 4 << 20
+_EXTRAS = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "abfs": "adlfs", "hf": "huggingface_hub"}
+
+
+@dataclasses.dataclass(frozen=True)
+class FileInfo:
+    """One existing file: its path as it was reached, its size, and what tells a change."""
+
+    path: str
+    size: int
+    version: str
+
+
+def is_local(path: str) -> bool:
+    """Whether ``path`` is a plain path of this machine."""
+    return "://" not in path
+
+
+def filesystem(path: str) -> tuple[Any, str]:
+    """The fsspec filesystem of ``path`` and the path inside it.
+
+    Raises:
+        MissingExtra: the package for this scheme is not installed.
+    """
+    try:
+        return url_to_fs(path)
+    except ImportError as error:
+        scheme = path.split("://", 1)[0]
+        package = _EXTRAS.get(scheme, scheme)
+        raise MissingExtra(f"support for {scheme}:// paths", f"pip install {package}") from error
+
+
+def join(*parts: str) -> str:
+    """Join path parts; works for local paths and URLs."""
+    return posixpath.join(*parts)
+
+
+def exists(path: str) -> bool:
+    """Whether a file or folder is there."""
+    fs, inner = filesystem(path)
+    return bool(fs.exists(inner))
+
+
+def size(path: str) -> int:
+    """Size of a file in bytes."""
+    fs, inner = filesystem(path)
+    return int(fs.size(inner))
+
+
+def info(path: str) -> FileInfo:
+    """Size and version (etag, or modification time) of one file."""
+    fs, inner = filesystem(path)
+    return _info(path, fs.info(inner))
+
+
+def _info(path: str, entry: dict[str, Any]) -> FileInfo:
+    for key in ("etag", "ETag", "md5Hash", "mtime", "updated", "LastModified"):
+        if entry.get(key) is not None:
+            return FileInfo(path, int(entry["size"]), f"{key.lower()}:{entry[key]}")
+    return FileInfo(path, int(entry["size"]), "unknown")
+
+
+def glob(pattern: str) -> list[FileInfo]:
+    """Files that match ``pattern``, sorted by path; a folder means every file below it."""
+    fs, inner = filesystem(pattern)
+    if fs.isdir(inner):
+        inner = inner.rstrip("/") + "/**"
+    scheme = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
+    found = fs.glob(inner, detail=True)
+    return [
+        _info(scheme + name, entry) for name, entry in sorted(found.items())
+        if entry["type"] == "file"
+    ]
+
+
+def list_names(folder: str) -> list[str]:
+    """Sorted names of the files directly in ``folder``; empty when there is no such folder."""
+    fs, inner = filesystem(folder)
+    try:
+        entries = fs.ls(inner, detail=True, refresh=True) if not is_local(folder) else fs.ls(inner)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    names = [e if isinstance(e, str) else e["name"] for e in entries]
+    return sorted(posixpath.basename(name.rstrip("/")) for name in names)
+
+
+def open_read(path: str) -> IO[bytes]:
+    """Open a file for reading bytes."""
+    if is_local(path):
+        return open(path, "rb")  # noqa: SIM115 - the caller closes it
+    stream: IO[bytes] = fsspec.open(path, "rb").open()
+    return stream
+
+
+@contextlib.contextmanager
+def open_atomic(path: str) -> Iterator[IO[bytes]]:
+    """Open ``path`` for writing; it appears under its name only if the block ends well."""
+    if not is_local(path):
+        with fsspec.open(path, "wb") as stream:
+            yield stream
+        return
+    folder, name = os.path.split(path)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f"{_TEMPORARY}{name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as stream:
+            yield stream
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Write a whole file atomically."""
+    with open_atomic(path) as stream:
+        stream.write(data)
+
+
+def read_bytes(path: str) -> bytes:
+    """Read a whole file."""
+    with open_read(path) as stream:
+        return stream.read()
+
+
+def write_json(path: str, value: Any) -> None:
+    """Write ``value`` as indented JSON with sorted keys, atomically."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    write_bytes(path, orjson.dumps(value, option=options))
+
+
+def read_json(path: str) -> Any:
+    """Read a JSON file."""
+    return orjson.loads(read_bytes(path))
+
+
+def digest(path: str) -> str:
+    """``xxh3:`` and the 128-bit hash of a file's bytes; names content, does not protect it."""
+    state = xxhash.xxh3_128()
+    with open_read(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            state.update(chunk)
+    return f"xxh3:{state.hexdigest()}"
+
+
+def remove(path: str) -> None:
+    """Remove a file or a folder; nothing happens when it is not there."""
+    fs, inner = filesystem(path)
+    with contextlib.suppress(FileNotFoundError):
+        fs.rm(inner, recursive=True)
+
+
+def remove_temporaries(folder: str) -> None:
+    """Remove what a killed writer left in ``folder``."""
+    for name in list_names(folder):
+        if name.startswith(_TEMPORARY):
+            remove(join(folder, name))
+
+
+def require_writable(folder: str) -> None:
+    """Fail before any work when ``folder`` cannot be made or written.
+
+    Raises:
+        OutputError: with the folder's name and the system's reason.
+    """
+    probe = join(folder, f"{_TEMPORARY}probe")
+    try:
+        write_bytes(probe, b"")
+        remove(probe)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"cannot write to {folder}: {reason}. Choose another folder or change its permissions."
+        ) from error

@@ -1,0 +1,1 @@
+"""Pure computation: arrays or Arrow batches in, arrays or Arrow batches out."""

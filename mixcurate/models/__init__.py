@@ -1,0 +1,1 @@
+"""Encoders, tokenizers, language identification and text extraction."""

@@ -1,0 +1,107 @@
+"""The Arrow schema of every table that touches disk, and what a document id is.
+
+A stage writes parts; row *i* of ``embeddings``, ``assignments`` and ``scores`` belongs to row *i*
+of the ``documents`` part of the same name.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+#: What a reader yields: one row a record of the input, before any cleaning.
+RAW = pa.schema(
+    [
+        pa.field("position", pa.int64(), nullable=False),  # line, row or byte offset in the file
+        pa.field("own_id", pa.string()),
+        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("url", pa.string()),
+        pa.field("licence", pa.string()),
+        pa.field("metadata", pa.string()),  # JSON text of every other field
+    ]
+)
+
+#: Columns of ``documents/part-*.parquet`` that every recipe has; ``signal_*`` columns follow.
+DOCUMENT_FIELDS: list[pa.Field] = [
+    pa.field("id", pa.string(), nullable=False),
+    pa.field("text", pa.large_string(), nullable=False),
+    pa.field("url", pa.string()),
+    pa.field("source", pa.string(), nullable=False),
+    pa.field("path", pa.string(), nullable=False),
+    pa.field("position", pa.int64(), nullable=False),
+    pa.field("language", pa.string(), nullable=False),
+    pa.field("language_score", pa.float32(), nullable=False),
+    pa.field("n_tokens", pa.int32(), nullable=False),
+    pa.field("n_bytes", pa.int64(), nullable=False),
+    pa.field("licence", pa.string()),
+    pa.field("content_hash", pa.binary(16), nullable=False),
+    pa.field("metadata", pa.string()),
+]
+
+#: ``rejected/part-*.parquet``: one row for each document or record that was dropped.
+REJECTED = pa.schema(
+    [
+        pa.field("id", pa.string()),  # null where the record was too broken to have one
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # a short stable word: what is counted
+        pa.field("detail", pa.string(), nullable=False),  # the numbers behind it
+        pa.field("excerpt", pa.string(), nullable=False),
+    ]
+)
+
+#: ``assignments/part-*.parquet``.
+ASSIGNMENTS = pa.schema(
+    [
+        pa.field("cluster", pa.int32(), nullable=False),
+        pa.field("distance", pa.float32(), nullable=False),
+    ]
+)
+
+#: Columns of one row of a corpus, in every format.
+CORPUS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("url", pa.string()),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("licence", pa.string()),
+        pa.field("domain", pa.int32(), nullable=False),
+        pa.field("domain_name", pa.string(), nullable=False),
+        pa.field("quality", pa.float32(), nullable=False),
+        pa.field("diversity", pa.float32(), nullable=False),
+        pa.field("copy", pa.int32(), nullable=False),
+        pa.field("n_tokens", pa.int32(), nullable=False),
+    ]
+)
+
+#: Longest excerpt of a rejected document, in characters.
+EXCERPT = 200
+
+
+def documents_schema(signals: list[str]) -> pa.Schema:
+    """Schema of ``documents/part-*.parquet`` with one float32 ``signal_*`` column per signal."""
+    columns = [pa.field(f"signal_{name}", pa.float32(), nullable=False) for name in signals]
+    return pa.schema(DOCUMENT_FIELDS + columns)
+
+
+def embeddings_schema(dimension: int) -> pa.Schema:
+    """Schema of ``embeddings/part-*.arrow``: one fixed-size list of float16 per document."""
+    vector = pa.list_(pa.field("item", pa.float16(), nullable=False), dimension)
+    return pa.schema([pa.field("embedding", vector, nullable=False)])
+
+
+def scores_schema(dimensions: list[str]) -> pa.Schema:
+    """Schema of ``scores/part-*.parquet`` with one float32 ``quality_*`` column per dimension."""
+    quality = [pa.field(f"quality_{name}", pa.float32(), nullable=False) for name in dimensions]
+    return pa.schema(
+        [
+            *quality,
+            pa.field("quality", pa.float32(), nullable=False),
+            pa.field("diversity", pa.float32(), nullable=False),
+            pa.field("weight", pa.float32(), nullable=False),
+            pa.field("copies", pa.int32(), nullable=False),
+        ]
+    )
