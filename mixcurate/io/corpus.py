@@ -12,8 +12,8 @@ from mixcurate.params import Params
 class OutputParams(Params):
     """Where the corpus goes, in which formats, and how it is cut."""
 
-    path: str = "corpus"
-    """Folder of the corpus; a relative path is inside the workdir."""
+    path: str | None = None
+    """Folder of the corpus, relative to the recipe's folder; null is `corpus` in the workdir."""
     formats: list[Literal["arrow", "webdataset"]] = Field(default=["arrow"], min_length=1)
     """Formats to write, all from one pass."""
     shard_bytes: ByteSize = ByteSize(256_000_000)

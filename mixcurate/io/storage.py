@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import posixpath
+import shutil
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -196,3 +197,24 @@ def require_writable(folder: str) -> None:
         raise OutputError(
             f"cannot write to {folder}: {reason}. Choose another folder or change its permissions."
         ) from error
+
+
+def link(source: str, target: str) -> None:
+    """Give a file a second name: a hard link locally, a copy inside an object store.
+
+    The target appears whole or not at all; an older target is replaced.
+    """
+    if not is_local(target):
+        fs, inner = filesystem(target)
+        fs.cp_file(filesystem(source)[1], inner)
+        return
+    folder, name = os.path.split(target)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f"{_TEMPORARY}{name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(temporary)
+    try:
+        os.link(source, temporary)
+    except OSError:  # a filesystem without hard links
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)

@@ -1,0 +1,190 @@
+"""The workdir: where each stage keeps its files, and how a finished task is told from a broken one.
+
+A stage's work is cut into tasks. A task writes its outputs (each atomically) and then commits by
+writing one small manifest, ``_stages/<stage>/tasks/<task>.json``, that holds the task's fingerprint,
+its counts, and the hash of every output. A task whose manifest has the fingerprint that is asked
+for is done; anything else is done again. A stage ends with ``_SUCCESS``, which holds the stage's
+fingerprint and the list of its parts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from mixcurate.io import storage
+from mixcurate.io.storage import join
+
+#: Folder of the data a stage writes; it also holds the stage's ``_SUCCESS``.
+DATA_FOLDERS = {
+    "ingest": "documents",
+    "embed": "embeddings",
+    "cluster": "assignments",
+    "score": "scores",
+    "plan": "_stages/plan",
+    "materialize": "_stages/materialize",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """One file that a task wrote."""
+
+    path: str  # relative to the workdir
+    bytes: int
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskResult:
+    """What a task did: committed as its manifest."""
+
+    task: str
+    fingerprint: str
+    outputs: list[Output]
+    documents_in: int
+    documents_out: int
+    tokens: int = 0
+    rejected: dict[str, int] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> TaskResult:
+        """Back from the manifest."""
+        outputs = [Output(**output) for output in value.pop("outputs")]
+        return TaskResult(outputs=outputs, **value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One part of a stage's output, as its successors see it."""
+
+    name: str
+    documents: int
+    tokens: int
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Success:
+    """The content of ``_SUCCESS``."""
+
+    fingerprint: str
+    parts: list[Part]
+    documents_in: int
+    documents_out: int
+    tokens: int
+    rejected: dict[str, int]
+    seconds: float
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Success:
+        """Back from the file."""
+        parts = [Part(**part) for part in value.pop("parts")]
+        return Success(parts=parts, **value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+    """Paths and commits under one workdir. Plain strings, so that it can travel to workers."""
+
+    root: str
+
+    def path(self, *parts: str) -> str:
+        """A path inside the workdir."""
+        return join(self.root, *parts)
+
+    def part(self, stage: str, name: str) -> str:
+        """The data file of part ``name`` that ``stage`` writes."""
+        suffix = "arrow" if stage == "embed" else "parquet"
+        return self.path(DATA_FOLDERS[stage], f"part-{name}.{suffix}")
+
+    def rejected(self, stage: str, name: str) -> str:
+        """The file of rows that ``stage`` rejected in its task ``name``."""
+        return self.path("rejected", f"part-{stage}-{name}.parquet")
+
+    def tasks_folder(self, stage: str) -> str:
+        """Folder of the stage's task manifests."""
+        return self.path("_stages", stage, "tasks")
+
+    def output(self, path: str) -> Output:
+        """Describe a file that was just written; ``path`` is absolute."""
+        relative = path[len(self.root) :].lstrip("/")
+        return Output(relative, storage.size(path), storage.digest(path))
+
+    def commit(self, stage: str, result: TaskResult) -> None:
+        """Make a task's outputs count."""
+        path = join(self.tasks_folder(stage), f"{result.task}.json")
+        storage.write_json(path, dataclasses.asdict(result))
+
+    def committed(self, stage: str) -> dict[str, TaskResult]:
+        """All committed tasks of a stage by name."""
+        folder = self.tasks_folder(stage)
+        names = [name for name in storage.list_names(folder) if name.endswith(".json")]
+        results = [TaskResult.from_json(storage.read_json(join(folder, name))) for name in names]
+        return {result.task: result for result in results if not result.task.startswith(".")}
+
+    def is_whole(self, result: TaskResult) -> bool:
+        """Whether every output of a committed task is still there with its size."""
+        for output in result.outputs:
+            path = self.path(output.path)
+            if not storage.exists(path) or storage.size(path) != output.bytes:
+                return False
+        return True
+
+    def discard(self, stage: str, result: TaskResult) -> None:
+        """Remove a committed task and its outputs; the manifest goes first."""
+        storage.remove(join(self.tasks_folder(stage), f"{result.task}.json"))
+        for output in result.outputs:
+            storage.remove(self.path(output.path))
+
+    def success_path(self, stage: str) -> str:
+        """Where the stage's ``_SUCCESS`` is."""
+        return self.path(DATA_FOLDERS[stage], "_SUCCESS")
+
+    def success(self, stage: str) -> Success | None:
+        """The stage's ``_SUCCESS``, or None when it has not ended."""
+        path = self.success_path(stage)
+        return Success.from_json(storage.read_json(path)) if storage.exists(path) else None
+
+    def write_success(self, stage: str, success: Success) -> None:
+        """End a stage."""
+        storage.write_json(self.success_path(stage), dataclasses.asdict(success))
+
+    def clear_success(self, stage: str) -> None:
+        """Take back that a stage has ended, and clear what a killed run left behind."""
+        storage.remove(self.success_path(stage))
+        for folder in (DATA_FOLDERS[stage], "rejected", f"_stages/{stage}/tasks", "_stages"):
+            storage.remove_temporaries(self.path(folder))
+
+
+class Heartbeat:
+    """Lets a running task say how far it is, at most twice a second, in a file of its own.
+
+    Only on a local workdir: elsewhere the runner's own monitoring shows it.
+    """
+
+    def __init__(self, workdir: Workdir, stage: str, task: str) -> None:
+        self._path = workdir.path("_stages", stage, "progress", f"{task}.json")
+        self._active = storage.is_local(workdir.root)
+        self._documents = self._tokens = 0
+        self._last = time.monotonic()
+
+    def beat(self, documents: int, tokens: int) -> None:
+        """Add to what the task has done so far."""
+        self._documents += documents
+        self._tokens += tokens
+        now = time.monotonic()
+        if self._active and now - self._last >= 0.5:
+            self._last = now
+            storage.write_json(
+                self._path, {"documents": self._documents, "tokens": self._tokens}
+            )
+
+    def stop(self) -> None:
+        """The task is over."""
+        if self._active:
+            storage.remove(self._path)

@@ -1,0 +1,80 @@
+"""Counting tokens: the unit of every budget and proportion."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from mixcurate.errors import InputError
+from mixcurate.models.embedded import tekken
+
+#: Byte-pair merging of one long run without a break is quadratic; such runs are cut to this many
+#: characters, which changes the count by at most one token a cut.
+_LONGEST_RUN = 4_096
+
+
+class TokenCounter(Protocol):
+    """Counts the tokens of texts."""
+
+    def count(self, texts: list[str]) -> npt.NDArray[np.int32]:
+        """Tokens of each text: int32 ``[n]``."""
+        ...
+
+
+class TekkenCounter:
+    """Counts with the embedded Tekken vocabulary."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+
+    def count(self, texts: list[str]) -> npt.NDArray[np.int32]:
+        """Tokens of each text: int32 ``[n]``."""
+        pieces = [piece for text in texts for piece in _cut(text)]
+        encoded = tekken().encode_ordinary_batch(pieces, num_threads=self._threads)
+        lengths = iter([len(tokens) for tokens in encoded])
+        return np.array([sum(next(lengths) for _ in _cut(text)) for text in texts], np.int32)
+
+
+class FileCounter:
+    """Counts with a Hugging Face ``tokenizer.json``, without special tokens."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_file(path)
+        except Exception as error:  # the Rust library raises bare Exception
+            raise InputError(f"ingest.tokenizer: cannot read {path}: {error}") from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def count(self, texts: list[str]) -> npt.NDArray[np.int32]:
+        """Tokens of each text: int32 ``[n]``."""
+        encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return np.array([len(encoding) for encoding in encoded], np.int32)
+
+
+@functools.cache
+def token_counter(name: str, threads: int) -> TokenCounter:
+    """The counter a recipe names: ``embedded`` or the path of a ``tokenizer.json``.
+
+    Raises:
+        InputError: the file is missing or no tokenizer.
+    """
+    if name == "embedded":
+        return TekkenCounter(threads)
+    if not os.path.isfile(name):
+        raise InputError(f"ingest.tokenizer: no file {name}; give a tokenizer.json or 'embedded'")
+    return FileCounter(name)
+
+
+def _cut(text: str) -> list[str]:
+    """The text itself, or, if it is very long, slices that bound the cost of a hostile one."""
+    if len(text) <= _LONGEST_RUN:
+        return [text]
+    if max(map(len, text.split())) <= _LONGEST_RUN if not text.isspace() else False:
+        return [text]
+    return [text[start : start + _LONGEST_RUN] for start in range(0, len(text), _LONGEST_RUN)]
