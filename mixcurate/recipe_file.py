@@ -26,8 +26,14 @@ Path = tuple[str | int, ...]
 
 _NUMBER_TAG = "tag:mixcurate,2025:number"
 _NUMBER = re.compile(r"^[+-]?\d+(\.\d*)?[eE][+-]?\d+$")
-_TIMESTAMP_TAG = "tag:yaml.org,2002:timestamp"
-_MERGE_TAG = "tag:yaml.org,2002:merge"
+_YAML = "tag:yaml.org,2002:"
+_MERGE_TAG = f"{_YAML}merge"
+#: No key of a recipe is a date, so `2024-05-01` stays text; so does `=`.
+_UNREAD_TAGS = {f"{_YAML}timestamp", f"{_YAML}value"}
+_SCALAR_TAGS = {
+    _NUMBER_TAG,
+    *(f"{_YAML}{name}" for name in ("null", "bool", "int", "float", "str")),
+}
 
 #: What a value had to be, by pydantic's type of error; ``{...}`` comes from the error's context.
 _WANTED = {
@@ -112,13 +118,20 @@ def _construct_number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
     return int(Decimal(text)) if isfinite(number) and number.is_integer() else number
 
 
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # Unquoted or in single quotes, PyYAML folds line ends such as U+0085 into spaces.
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar(f"{_YAML}str", text, style)
+
+
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in pairs if tag != _TIMESTAMP_TAG]
+    first: [(tag, pattern) for tag, pattern in pairs if tag not in _UNREAD_TAGS]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver(_NUMBER_TAG, _NUMBER, list("+-0123456789"))
 _Loader.add_constructor(_NUMBER_TAG, _construct_number)
+_Dumper.add_representer(str, _represent_text)
 
 
 class _Origin(NamedTuple):
@@ -383,11 +396,11 @@ def _syntax(error: Exception, text: str) -> tuple[str, str]:
 def _scalar(loader: _Loader, node: yaml.Node) -> tuple[Any, str]:
     """The value of a scalar and an empty reason, or the reason why it has none."""
     try:
-        if isinstance(node, yaml.ScalarNode):
+        if isinstance(node, yaml.ScalarNode) and node.tag in _SCALAR_TAGS:
             return loader.construct_object(node), ""
-        reason = f"a {node.tag.removeprefix('tag:yaml.org,2002:')} has no place here"
-    except (ValueError, LookupError, yaml.constructor.ConstructorError) as error:
-        reason = str(getattr(error, "problem", None) or error)
+        reason = f"the YAML type {node.tag.removeprefix(_YAML)!r} has no place here"
+    except (ValueError, LookupError, ArithmeticError) as error:  # As in `!!int x`, `!!bool x`.
+        reason = str(error)
     return None, _short(reason)
 
 

@@ -149,7 +149,7 @@ ONE_PROBLEM = {
     ),
     "list as a key": (
         "? [a]\n: 1\n",
-        "5: a key cannot be read: a seq has no place here",
+        "5: a key cannot be read: the YAML type 'seq' has no place here",
     ),
     "duplicate key": ("seed: 1\nseed: 2\n", "6: seed: given twice, first on line 5; remove one"),
     "duplicate key inside": (
@@ -158,7 +158,11 @@ ONE_PROBLEM = {
     ),
     "tag": (
         "seed: !!python/object/apply:os.system ['true']\n",
-        "5: seed: cannot be read: a python/object/apply:os.system has no place here",
+        "5: seed: cannot be read: the YAML type 'python/object/apply:os.system' has no place here",
+    ),
+    "scalar of a type that no key has": (
+        "seed: !!timestamp x\n",
+        "5: seed: cannot be read: the YAML type 'timestamp' has no place here",
     ),
     "scalar that cannot be built": (
         "seed: !!bool maybe\n",
@@ -250,7 +254,8 @@ def test_problems_are_of_one_bounded_line() -> None:
          "stream, but found another document"),
         ("a: *b\n", "recipe.yaml:1:4: not valid YAML: found undefined alias 'b'; "
          "quote text that begins with *"),
-        ("a: 1\nb: x\0y\n", "recipe.yaml:2:5: not valid YAML: the character U+0000 may not be in it"),
+        ("a: 1\nb: x\0y\n", "recipe.yaml:2:5: not valid YAML: the character U+0000 may not be "
+         "in it"),
         ("", "recipe.yaml:1: the file is empty; a recipe is lines of 'key: value' "
          "(`mixcurate init DIR` writes one)"),
         ("# a\n- b\n", "recipe.yaml:2: the top level is not a mapping; a recipe is lines of "
@@ -440,6 +445,8 @@ TEXT = st.text(max_size=12) | st.sampled_from(
         "a: b",
         "#",
         "12:30",
+        "\x85",
+        "a\u2028b",
     ]
 )
 TARGETS = st.one_of(

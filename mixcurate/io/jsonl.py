@@ -75,15 +75,11 @@ def _lines(
     A line above ``MAX_RECORD_BYTES`` comes as its rejection and is never held whole. The last line
     of a damaged stream is left out unless it is whole JSON: the damage is told once, for the file.
     """
-    position = start
-    if start == 0:
-        position = len(stream.read(len(_BOM))) if stream.peek(len(_BOM)) == _BOM else 0
-    else:
-        stream.seek(start - 1)
-        if not (position := _next_line(stream)):
-            return
     kept: list[bytes] = []  # pieces of a line whose end is not read yet
-    n_kept = 0  # their bytes, counted on when the line is too large to keep them
+    n_kept = 0  # its bytes so far, counted on when the line is too large to keep them
+    if start == 0 and stream.peek(len(_BOM)) == _BOM:
+        n_kept = len(stream.read(len(_BOM)))  # it belongs to the first line, which stays at 0
+    position = start and _skip_to_line(stream, start)
     while stop is None or position < stop:
         chunk = stream.read(_CHUNK)
         *ended, rest = chunk.split(b"\n")
@@ -98,29 +94,29 @@ def _lines(
         if n_kept <= records.MAX_RECORD_BYTES:
             kept.append(rest)
         else:  # the first bytes are enough for an excerpt
-            kept = [b"".join(kept)[: EXCERPT * 4] or rest[: EXCERPT * 4]]
+            kept = [b"".join([*kept[:2], rest])[: EXCERPT * 4]]
         if not chunk:
             break
     if n_kept and (stream.error is None or _is_json(b"".join(kept))):
         yield position, _whole(position, n_kept, kept)
 
 
-def _next_line(stream: PlainStream) -> int | None:
-    """Go to the first line start after the stream's next byte; its position, None at the end."""
+def _skip_to_line(stream: PlainStream, start: int) -> int:
+    """Go to the first line that begins at ``start`` or later; its position."""
+    stream.seek(start - 1)  # a line begins at `start` exactly if this byte ends one
     while chunk := stream.peek(_CHUNK):
         end = chunk.find(b"\n")
         stream.read(len(chunk) if end < 0 else end + 1)
         if end >= 0:
-            return stream.tell()
-    return None
+            break
+    return stream.tell()
 
 
 def _whole(position: int, length: int, pieces: list[bytes]) -> bytes | Rejection:
-    line = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if length <= records.MAX_RECORD_BYTES:
-        return line
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     detail = f"the line has {length:,} bytes; the limit is {records.MAX_RECORD_BYTES:,}"
-    return Rejection.of(position, "too_large", detail, line)
+    return Rejection.of(position, "too_large", detail, b"".join(pieces[:2]))
 
 
 def _is_json(line: bytes) -> bool:
@@ -141,8 +137,11 @@ def _not_jsonl(head: bytes) -> str | None:
     if not lines or any(map(_is_json, lines)):
         return None
     if b"\0" in head:
-        return "no line at the beginning is JSON, and it holds zero bytes: a binary file or UTF-16?"
-    if lines[0].lstrip().startswith(b"{"):
+        return "no line at the beginning is JSON, and there are zero bytes: a binary file, UTF-16?"
+    if lines[0].lstrip().startswith(b"["):
+        return "no line at the beginning is JSON (one array? each object needs a line of its own)"
+    # The last line may be a good one that goes on after the head.
+    cut = lines[-1] if len(head) == _HEAD else b""
+    if lines[0].lstrip().startswith(b"{") or cut.startswith(b"{"):
         return None
-    hint = " (one JSON array? each object needs a line of its own)" if lines[0][:1] == b"[" else ""
-    return f"no line at the beginning is JSON{hint}"
+    return "no line at the beginning is JSON"

@@ -1,9 +1,9 @@
-"""What a reader gives: batches of raw documents, and a rejection for each record it could not use."""
+"""What a reader gives: batches of raw documents, and a rejection for each unusable record."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -111,10 +111,10 @@ def add_mapping(
     record = dict(record)
     text = record.pop(fields.text_field, None)
     if not isinstance(text, str):
-        have = ", ".join(sorted(map(str, record))[:12]) or "no fields"
         found = "is missing" if text is None else f"is {type(text).__name__}, not text"
-        detail = f"field {fields.text_field!r} {found}; the record has: {have}"
-        builder.reject(Rejection.of(position, "no_text_field", detail, str(record)))
+        detail = f"field {fields.text_field!r} {found}; the record has: {field_list(record)}"
+        shown = {k: v[:EXCERPT] if isinstance(v, str) else v for k, v in record.items()}
+        builder.reject(Rejection.of(position, "no_text_field", detail, _show(shown)))
         return
     if not text.isascii() and not _encodable(text):
         detail = "the text holds lone surrogates, which UTF-8 cannot store"
@@ -132,11 +132,23 @@ def add_mapping(
     builder.add(
         position=position,
         text=text,
-        url=None if url is None else str(url),
-        licence=None if licence is None else str(licence),
-        own_id=None if own_id is None else str(own_id),
+        url=None if url is None else _show(url),
+        licence=None if licence is None else _show(licence),
+        own_id=None if own_id is None else _show(own_id),
         metadata=_metadata(record),
     )
+
+
+def field_list(names: Iterable[object]) -> str:
+    """The first dozen of the fields that a record has, for a message."""
+    return ", ".join(sorted(str(name)[:40] for name in names)[:12]) or "no fields"
+
+
+def _show(value: object) -> str:
+    try:
+        return str(value)
+    except RecursionError:  # orjson reads deeper lists than Python can print
+        return "(nested too deeply)"
 
 
 def _encodable(text: str) -> bool:
@@ -151,11 +163,19 @@ def _metadata(record: dict[str, Any]) -> str | None:
     if not record:
         return None
     try:
-        return orjson.dumps(record, default=str, option=orjson.OPT_SORT_KEYS).decode()
-    except TypeError:  # integers beyond 64 bits, lone surrogates: keep them readable, not exact
-        text = {str(key): str(value) for key, value in record.items()}
-        return orjson.dumps(
-            {key.encode("utf-8", "replace").decode(): value.encode("utf-8", "replace").decode()
-             for key, value in text.items()},
-            option=orjson.OPT_SORT_KEYS,
-        ).decode()
+        return _dumps(record)
+    except TypeError:  # integers beyond 64 bits, lone surrogates, deep nesting: kept as plain text
+        return _dumps(dict(_dumpable(key, value) for key, value in record.items()))
+
+
+def _dumps(record: dict[str, Any]) -> str:
+    return orjson.dumps(record, default=str, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _dumpable(key: object, value: object) -> tuple[str, object]:
+    name = str(key).encode("utf-8", "replace").decode()
+    try:
+        _dumps({name: value})
+    except TypeError:
+        return name, _show(value).encode("utf-8", "replace").decode()
+    return name, value

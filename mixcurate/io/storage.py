@@ -168,6 +168,11 @@ def digest(path: str) -> str:
     return f"xxh3:{state.hexdigest()}"
 
 
+def etag(path: str) -> str:
+    """What names a file's content: its hash locally, the store's own tag elsewhere."""
+    return digest(path) if is_local(path) else info(path).version
+
+
 def remove(path: str) -> None:
     """Remove a file or a folder; nothing happens when it is not there."""
     fs, inner = filesystem(path)

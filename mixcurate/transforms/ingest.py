@@ -130,7 +130,11 @@ class Extract:
             documents_out=sum(part["documents"] for part in writer.parts),
             tokens=tokens,
             rejected=reasons,
-            details={"parts": writer.parts, "text_bytes": bytes_in},
+            details={
+                "parts": writer.parts,
+                "text_bytes": bytes_in,
+                "etag": storage.etag(read_task.path) if read_task.start == 0 else None,
+            },
         )
 
 

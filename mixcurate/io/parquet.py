@@ -1,0 +1,217 @@
+"""Parquet, and what Arrow files share with it: rows of a table become documents.
+
+Text goes through Python strings here, as it does for every structured input, so that one place
+(``add_mapping``) decides what a record must hold. Memory is bounded by a batch of rows.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mixcurate.io import records
+from mixcurate.io.records import (
+    FieldParams,
+    RawBatch,
+    RawBuilder,
+    Rejection,
+    add_mapping,
+    field_list,
+)
+
+#: Binary cells above this size (images, audio) are left out of the metadata.
+MAX_METADATA_BINARY = 1_000
+
+_MAGIC = b"PAR1"
+_ROWS = 1_000
+
+
+def read_parquet(
+    source: str | IO[bytes], *, fields: FieldParams, start: int = 0, stop: int | None = None
+) -> Iterator[RawBatch]:
+    """Documents of the row groups ``[start, stop)``; a position is a row number of the file.
+
+    A row without text costs one rejection each. A row group that cannot be read costs one
+    (``corrupt``), and the next one is tried; so does a file that is no Parquet (``not_parquet``)
+    or that has lost its end (``truncated``).
+    """
+    builder = RawBuilder()
+    try:
+        file = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        builder.reject(_broken_file(source, reraise_io(error)))
+        yield from builder.rest()
+        return
+    with file:
+        row = sum(file.metadata.row_group(group).num_rows for group in range(start))
+        last = file.num_row_groups if stop is None else min(stop, file.num_row_groups)
+        for group in range(start, last):
+            yield from _read_group(file, group, row, builder, fields)
+            row += file.metadata.row_group(group).num_rows
+    yield from builder.rest()
+
+
+def row_group_sizes(source: str | IO[bytes]) -> list[int]:
+    """Stored bytes of each row group; one empty list for what cannot be read as Parquet."""
+    try:
+        with pq.ParquetFile(source, pre_buffer=False) as file:
+            groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+            return [
+                sum(group.column(column).total_compressed_size for column in range(group.num_columns))
+                for group in groups
+            ]
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        reraise_io(error)
+        return []
+
+
+def add_rows(
+    batch: pa.RecordBatch, first: int, builder: RawBuilder, fields: FieldParams
+) -> Iterator[RawBatch]:
+    """Add the rows of ``batch``, whose first is row ``first`` of its file; full batches come out."""
+    if fields.text_field not in batch.schema.names:
+        yield from reject_rows(range(first, first + batch.num_rows), batch.schema, builder, fields)
+        return
+    for begin, part in _slices(batch):
+        # A name that appears twice keeps its first column, as in a JSON object read by most.
+        names = list(dict.fromkeys(part.schema.names))
+        columns = [_values(part.column(part.schema.names.index(name)), name, fields) for name in names]
+        for index, cells in enumerate(zip(*columns, strict=True)):
+            _add_row(builder, dict(zip(names, cells, strict=True)), first + begin + index, fields)
+            yield from builder.full()
+
+
+def reject_rows(
+    rows: range, schema: pa.Schema, builder: RawBuilder, fields: FieldParams
+) -> Iterator[RawBatch]:
+    """Reject every row of a table that lacks the text column: accounts hold one line a document."""
+    detail = f"column {fields.text_field!r} is missing; the file has: {field_list(schema.names)}"
+    for row in rows:
+        builder.reject(Rejection(row, "no_text_field", detail))
+        yield from builder.full()
+
+
+def reraise_io(error: Exception) -> Exception:
+    """Raise a failure of the disk or the network; give back Arrow's own word for broken data.
+
+    Both are ``OSError``; only the system's has a number.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
+    return error
+
+
+def _read_group(
+    file: pq.ParquetFile, group: int, row: int, builder: RawBuilder, fields: FieldParams
+) -> Iterator[RawBatch]:
+    """The rows of one row group, which begins at ``row``."""
+    metadata = file.metadata.row_group(group)
+    end = row + metadata.num_rows
+    if fields.text_field not in file.schema_arrow.names:
+        yield from reject_rows(range(row, end), file.schema_arrow, builder, fields)
+        return
+    n_bytes = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
+    batch_size = max(1, min(_ROWS, records.BATCH_BYTES // n_bytes))
+    try:
+        for batch in file.iter_batches(batch_size, row_groups=[group], use_threads=False):
+            yield from add_rows(batch, row, builder, fields)
+            row += batch.num_rows
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        detail = f"rows {row:,} to {end - 1:,} of row group {group}: {reraise_io(error)}"
+        builder.reject(Rejection.of(row, "corrupt", detail[:500]))
+
+
+def _broken_file(source: str | IO[bytes], error: Exception) -> Rejection:
+    if isinstance(source, str):
+        with open(source, "rb") as stream:
+            head = stream.read(64)
+    else:
+        source.seek(0)
+        head = source.read(64)
+    detail = str(error)[:500]
+    if head.startswith(_MAGIC):  # it began as Parquet: its footer, at the end, is gone or broken
+        return Rejection.of(0, "truncated", f"no readable footer: {detail}")
+    return Rejection.of(0, "not_parquet", detail, head)
+
+
+def _slices(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Pieces of a batch that are small enough to hold as Python objects too."""
+    n_bytes = max(1, batch.nbytes // max(1, batch.num_rows))
+    step = max(1, min(_ROWS, records.BATCH_BYTES // n_bytes))
+    for begin in range(0, batch.num_rows, step):
+        yield begin, batch.slice(begin, step)
+
+
+def _add_row(builder: RawBuilder, record: dict[str, Any], row: int, fields: FieldParams) -> None:
+    text = record[fields.text_field]
+    if isinstance(text, _Undecodable):
+        builder.reject(Rejection.of(row, "invalid_utf8", "the cell is not UTF-8", text))
+    elif isinstance(text, str) and len(text) > records.MAX_RECORD_BYTES // 4 and (
+        (size := len(text.encode("utf-8", "replace"))) > records.MAX_RECORD_BYTES
+    ):
+        detail = f"the cell has {size:,} bytes; the limit is {records.MAX_RECORD_BYTES:,}"
+        builder.reject(Rejection.of(row, "too_large", detail, text[:1000]))
+    else:
+        add_mapping(builder, record, position=row, fields=fields)
+
+
+class _Undecodable(bytes):
+    """The bytes of a string cell that are not UTF-8."""
+
+
+def _values(column: pa.Array, name: str, fields: FieldParams) -> list[Any]:
+    """The cells of a column as Python values that JSON can hold, and broken text as it is."""
+    if pa.types.is_dictionary(column.type):  # one Python object for each distinct value
+        values = _values(column.dictionary, name, fields)
+        return [None if index is None else values[index] for index in column.indices.to_pylist()]
+    try:
+        cells = column.to_pylist()
+    except (ValueError, OverflowError, ArithmeticError):
+        # Text that is not UTF-8, or a time that Python has no type for.
+        return _difficult(column, keep_bytes=name == fields.text_field)
+    return [_plain(cell) for cell in cells] if _may_hold_bytes(column.type) else cells
+
+
+def _difficult(column: pa.Array, *, keep_bytes: bool) -> list[Any]:
+    """Cell by cell: what Python cannot hold becomes readable text."""
+    cells: list[Any] = []
+    for scalar in column:
+        try:
+            cells.append(_plain(scalar.as_py()))
+        except UnicodeDecodeError as error:
+            broken = error.object
+            cells.append(_Undecodable(broken) if keep_bytes else broken.decode("utf-8", "replace"))
+        except (ValueError, OverflowError, ArithmeticError):
+            cells.append(_printed(scalar))
+    return cells
+
+
+def _printed(scalar: pa.Scalar) -> str | None:
+    try:
+        return str(scalar.cast(pa.string()).as_py())
+    except (pa.ArrowException, ValueError):
+        return None
+
+
+def _may_hold_bytes(kind: pa.DataType) -> bool:
+    return "binary" in str(kind)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` without large binary cells; small ones become text."""
+    if isinstance(value, bytes):
+        if len(value) > MAX_METADATA_BINARY:
+            return None
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return base64.b64encode(value).decode()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,118 @@
+"""The materialize stage: the drawn documents to the corpus."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from mixcurate.errors import CorpusError, OutputError
+from mixcurate.io import corpus as corpus_io
+from mixcurate.io import partfiles, storage
+from mixcurate.io.workdir import Success
+from mixcurate.kernels.hashing import fingerprint
+from mixcurate.transforms.materialize import (
+    EXCHANGE,
+    MATERIALIZE,
+    ExchangePart,
+    Materialize,
+    WriteShard,
+)
+from mixcurate.transforms.tasks import Task, split, summarise
+from pipelines.job import Job, finish, recipe_fingerprint, say_resumed, up_to_date
+
+VERSION = "1"
+
+#: Bytes of text that one core moves in a second; only decides about processes.
+_BYTES_PER_SECOND = 6e7
+
+
+def run(job: Job) -> Success:
+    """Materialize, or say that it is up to date."""
+    started = time.perf_counter()
+    planned = job.require("plan")
+    check_output(job)
+    plan = storage.read_json(job.workdir.path("plan.json"))
+    mark = fingerprint(
+        MATERIALIZE, VERSION, planned.fingerprint, job.recipe.output.model_dump_json(), job.corpus,
+        *(part.digest for part in planned.parts),
+    )
+    if success := up_to_date(job, MATERIALIZE, mark):
+        return success
+    corpus_io.claim(job.corpus, job.recipe.name)
+    _run_pipeline(job, planned, plan, mark)
+    results = sorted(job.workdir.committed(MATERIALIZE).values(), key=lambda result: result.task)
+    manifest = corpus_io.build_manifest(
+        name=job.recipe.name,
+        recipe_fingerprint=recipe_fingerprint(job.recipe),
+        tokenizer=job.recipe.ingest.tokenizer,
+        inputs=job.require("ingest").details["inputs"],
+        plan=plan,
+        shards=[result.details for result in results],
+    )
+    languages = _languages(job)
+    corpus_io.finish_corpus(job.corpus, manifest, list(job.recipe.output.formats), languages)
+    summary = summarise(mark, results, parts=[], details={"corpus": job.corpus})
+    success = finish(job, MATERIALIZE, summary, started)
+    storage.remove(job.workdir.path("_stages", EXCHANGE))
+    off = corpus_io.share_errors(manifest)
+    if off:
+        raise CorpusError("the corpus is off its plan:\n" + "\n".join(off))
+    return success
+
+
+def check_output(job: Job) -> None:
+    """Refuse a corpus folder that holds something else, before any work.
+
+    Raises:
+        OutputError: the folder has files, and they are not this recipe's corpus.
+    """
+    owner = corpus_io.owner(job.corpus)
+    if owner is None and storage.list_names(job.corpus):
+        found = ", ".join(storage.list_names(job.corpus)[:3])
+        raise OutputError(
+            f"output folder {job.corpus} already holds something else ({found}, …); choose another "
+            f"output.path or empty it"
+        )
+    if owner is not None and owner != job.recipe.name:
+        raise OutputError(
+            f"output folder {job.corpus} holds the corpus {owner!r}, not {job.recipe.name!r}; "
+            f"choose another output.path or remove it"
+        )
+    storage.require_writable(job.corpus)
+
+
+def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -> None:
+    names = [part.name for part in planned.parts]
+    n_shards = plan["shards"]
+    tasks = [Task(name, fingerprint(EXCHANGE, mark, name)) for name in names]
+    exchanged = split(job.workdir, EXCHANGE, tasks)
+    wanted = {f"shard-{i:05d}" for i in range(n_shards)}
+    committed: dict[str, str] = {}
+    for name, result in job.workdir.committed(MATERIALIZE).items():
+        if name in wanted and job.workdir.is_whole(result):
+            committed[name] = result.fingerprint
+        else:
+            job.workdir.discard(MATERIALIZE, result)
+    say_resumed(job, MATERIALIZE, len(exchanged.done) + len(committed), len(names) + n_shards)
+    stage = Materialize(
+        exchange=ExchangePart(job.workdir, n_shards),
+        write=WriteShard(job.workdir, job.corpus, tuple(job.recipe.output.formats), n_shards),
+        parts=names,
+        exchanged=exchanged,
+        committed=committed,
+        fingerprint=mark,
+    )
+    with job.reporter.watch(
+        job.workdir, MATERIALIZE, stage=MATERIALIZE, done=len(committed), tasks=n_shards
+    ):
+        seconds = plan["bytes"] / _BYTES_PER_SECOND
+        job.run_pipeline(MATERIALIZE, stage.build, work_seconds=seconds)
+
+
+def _languages(job: Job) -> list[str]:
+    """Languages of the documents, for the dataset card."""
+    found: set[str] = set()
+    for part in job.require("ingest").parts:
+        column = partfiles.read_table(job.workdir.part("ingest", part.name), ["language"])
+        found.update(column.column("language").unique().to_pylist())
+    return sorted(found)
