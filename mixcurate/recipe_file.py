@@ -22,7 +22,7 @@ MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
 
 #: Keys and list positions from the top of the recipe.
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 _NUMBER_TAG = "tag:mixcurate,2025:number"
 _NUMBER = re.compile(r"^[+-]?\d+(\.\d*)?[eE][+-]?\d+$")
@@ -141,7 +141,7 @@ class _Origin(NamedTuple):
     """0 for the file, then 1 for the first ``--set``, and so on."""
     line: int
     label: str
-    path: Path | None = None
+    path: KeyPath | None = None
     """What a ``--set`` names."""
 
 
@@ -151,15 +151,15 @@ class _Draft:
     def __init__(self, file: str) -> None:
         self.file = file
         self.value: Any = None
-        self.origins: dict[Path, _Origin] = {(): self.at(1)}
+        self.origins: dict[KeyPath, _Origin] = {(): self.at(1)}
         self.problems: list[tuple[_Origin, str]] = []
-        self.spoiled: set[Path] = set()
+        self.spoiled: set[KeyPath] = set()
 
     def at(self, line: int) -> _Origin:
         """The origin of a line of the file."""
         return _Origin(0, line, f"{self.file}:{line}")
 
-    def origin(self, path: Path, *, inside: bool = False) -> _Origin:
+    def origin(self, path: KeyPath, *, inside: bool = False) -> _Origin:
         """The origin of the innermost known part around ``path``, or the last ``--set`` inside."""
         if inside and (below := [o for p, o in self.origins.items() if p[: len(path)] == path]):
             last = max(below, key=lambda origin: origin.order)
@@ -167,7 +167,7 @@ class _Draft:
                 return last
         return next(self.origins[p] for p in _prefixes(path) if p in self.origins)
 
-    def report(self, origin: _Origin, path: Path, text: str) -> None:
+    def report(self, origin: _Origin, path: KeyPath, text: str) -> None:
         """Note a problem; a ``--set`` need not repeat the path that it names."""
         where = "" if path in {(), origin.path} else f"{_dotted(path)}: "
         self.problems.append((origin, f"{origin.label}: {where}{text}"))
@@ -183,7 +183,9 @@ class _Draft:
             text = f"{what}; a recipe is lines of 'key: value' (`mixcurate init DIR` writes one)"
             self.report(self.at(1 if node is None else node.start_mark.line + 1), (), text)
 
-    def build(self, loader: _Loader, node: yaml.Node, path: Path, override: _Origin | None) -> Any:
+    def build(
+        self, loader: _Loader, node: yaml.Node, path: KeyPath, override: _Origin | None
+    ) -> Any:
         """The plain value of ``node``; its parts come from their lines, or from ``override``."""
         origin = override or self.at(node.start_mark.line + 1)
         self.origins.setdefault(path, origin)
@@ -199,7 +201,7 @@ class _Draft:
         return value
 
     def _mapping(
-        self, loader: _Loader, node: yaml.MappingNode, path: Path, override: _Origin | None
+        self, loader: _Loader, node: yaml.MappingNode, path: KeyPath, override: _Origin | None
     ) -> dict[str | int, Any]:
         value: dict[str | int, Any] = {}
         lines: dict[str | int, int] = {}
@@ -243,10 +245,10 @@ class _Draft:
         except (yaml.YAMLError, RecursionError) as error:
             self.report(origin, (), _syntax(error, value)[1])
 
-    def _place(self, keys: Path, origin: _Origin) -> tuple[Any, Path] | None:
+    def _place(self, keys: KeyPath, origin: _Origin) -> tuple[Any, KeyPath] | None:
         """The container that ``keys`` end in, made where absent, and the keys as it spells them."""
         box = self.value
-        path: Path = ()
+        path: KeyPath = ()
         for depth, name in enumerate(keys):
             key = name
             if isinstance(box, dict):
@@ -293,7 +295,7 @@ class _Draft:
 
     def _explain(self, errors: list[ErrorDetails]) -> None:
         """Turn pydantic's errors into one problem per offender."""
-        groups: dict[Path, list[tuple[ErrorDetails, bool]]] = {}
+        groups: dict[KeyPath, list[tuple[ErrorDetails, bool]]] = {}
         for error in errors:
             path, branch = _real_path(self.value, error)
             groups.setdefault(path, []).append((error, branch))
@@ -416,7 +418,7 @@ def _pairs(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node, bool]
                 yield from ((k, v, True) for k, v, _ in _pairs(part))
 
 
-def _real_path(value: Any, error: ErrorDetails) -> tuple[Path, bool]:
+def _real_path(value: Any, error: ErrorDetails) -> tuple[KeyPath, bool]:
     """Where in ``value`` an error is, and whether pydantic was in one branch of a union.
 
     pydantic's locations also name branches (``int``, ``[key]``), which no reader wrote.
@@ -434,7 +436,7 @@ def _real_path(value: Any, error: ErrorDetails) -> tuple[Path, bool]:
     return (*path, last) if error["type"] == "missing" else tuple(path), branch
 
 
-def _message(path: Path, errors: list[ErrorDetails]) -> str:
+def _message(path: KeyPath, errors: list[ErrorDetails]) -> str:
     """What is wrong at ``path``, and the fix, from all that pydantic said of it."""
     first = errors[0]
     kind, value = first["type"], first.get("input")
@@ -453,7 +455,7 @@ def _message(path: Path, errors: list[ErrorDetails]) -> str:
     return f"{must} {' or '.join(dict.fromkeys(wanted))}, got {_show(value)}{fix}"
 
 
-def _fix(path: Path, kinds: set[str], value: Any) -> str:
+def _fix(path: KeyPath, kinds: set[str], value: Any) -> str:
     """What to write instead, where it can be told."""
     fix = ""
     if value is False and "literal_error" in kinds and type(None) in _types_at(path):
@@ -475,7 +477,7 @@ def _fix(path: Path, kinds: set[str], value: Any) -> str:
     return fix
 
 
-def _types_at(path: Path) -> list[Any]:
+def _types_at(path: KeyPath) -> list[Any]:
     """The types that a recipe allows at ``path``, unions taken apart."""
     kinds: list[Any] = [Recipe]
     for key in path:
@@ -514,7 +516,7 @@ def _put(box: Any, key: str | int, value: Any) -> None:
         box[key] = value
 
 
-def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _leaves(item, (*path, key))
@@ -522,7 +524,7 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
-def _prefixes(path: Path) -> Iterator[Path]:
+def _prefixes(path: KeyPath) -> Iterator[KeyPath]:
     return (path[:length] for length in range(len(path), -1, -1))
 
 
@@ -535,7 +537,7 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _dotted(path: Path) -> str:
+def _dotted(path: KeyPath) -> str:
     return ".".join(_short(str(key)) for key in path)
 
 

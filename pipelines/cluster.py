@@ -1,4 +1,4 @@
-"""The cluster stage: ``embeddings/`` to ``assignments/``, ``clusters.parquet``, ``domains.parquet``."""
+"""The cluster stage: ``embeddings/`` to ``assignments/`` and the tables of clusters and domains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Part, Success
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.kmeans import effective_k
-from mixcurate.transforms.cluster import ASSIGN, CLUSTER, Cluster, centroids_path
+from mixcurate.transforms.cluster import ASSIGN, CLUSTER, Cluster, centroids_path, fit_note_path
 from mixcurate.transforms.tasks import Task, split, summarise
 from pipelines.job import Job, finish, say_resumed, up_to_date
 
@@ -31,15 +31,22 @@ def run(job: Job) -> Success:
         for document, vector in zip(ingested.parts, embedded.parts, strict=True)
     ]
     fit_mark = fingerprint(
-        "fit", VERSION, str(params.k), str(params.iterations), str(params.sample_per_cluster),
-        str(seed), *seals,
+        "fit",
+        VERSION,
+        str(params.k),
+        str(params.iterations),
+        str(params.sample_per_cluster),
+        str(seed),
+        *seals,
     )
     mark = fingerprint(CLUSTER, VERSION, fit_mark, params.model_dump_json())
     if success := up_to_date(job, CLUSTER, mark):
         return success
     documents = ingested.documents_out
     if documents == 0:
-        raise JobError("there are no documents to cluster: ingest rejected everything; see rejected/")
+        raise JobError(
+            "there are no documents to cluster: ingest rejected everything; see rejected/"
+        )
     k = effective_k(params.k, documents)
     if k < params.k:
         job.reporter.say(
@@ -47,7 +54,6 @@ def run(job: Job) -> Success:
             f"than eight per cluster"
         )
     names = [part.name for part in ingested.parts]
-    fitted = _fitted(job, fit_mark)
     assign = split(job.workdir, ASSIGN, [Task(n, fingerprint(ASSIGN, fit_mark, n)) for n in names])
     say_resumed(job, CLUSTER, len(assign.done), len(names))
     prune = split(job.workdir, CLUSTER, [Task(n, fingerprint(mark, n)) for n in names])
@@ -58,7 +64,8 @@ def run(job: Job) -> Success:
         k=k,
         share=min(1.0, k * params.sample_per_cluster / documents),
         parts=names,
-        fitted=fitted,
+        fit_mark=fit_mark,
+        fitted=_fitted(job, fit_mark),
         assign=assign,
         prune=prune.todo + [Task(r.task, r.fingerprint) for r in prune.done],
     )
@@ -67,30 +74,17 @@ def run(job: Job) -> Success:
     ):
         seconds = documents / _DOCUMENTS_PER_SECOND
         job.run_pipeline(CLUSTER, stage.build, work_seconds=seconds)
-    _note_fit(job, fit_mark)
     return finish(job, CLUSTER, _success(job, mark, k), started)
 
 
-def _fit_note(job: Job) -> str:
-    return job.workdir.path("_stages", CLUSTER, "fit.json")
-
-
 def _fitted(job: Job, fit_mark: str) -> bool:
-    """Whether the centroids on disk are those of this very fit.
-
-    Any assignment that is committed under this fit's fingerprint proves it, even after a kill.
-    """
-    if not storage.exists(centroids_path(job.workdir)):
-        return False
-    note = _fit_note(job)
-    if storage.exists(note) and storage.read_json(note)["fingerprint"] == fit_mark:
-        return True
-    committed = job.workdir.committed(ASSIGN).values()
-    return any(r.fingerprint == fingerprint(ASSIGN, fit_mark, r.task) for r in committed)
-
-
-def _note_fit(job: Job, fit_mark: str) -> None:
-    storage.write_json(_fit_note(job), {"fingerprint": fit_mark})
+    """Whether the centroids on disk are those of this very fit."""
+    note = fit_note_path(job.workdir)
+    return (
+        storage.exists(centroids_path(job.workdir))
+        and storage.exists(note)
+        and storage.read_json(note)["fingerprint"] == fit_mark
+    )
 
 
 def _success(job: Job, mark: str, k: int) -> Success:
@@ -104,8 +98,7 @@ def _success(job: Job, mark: str, k: int) -> Success:
     results = list(job.workdir.committed(CLUSTER).values())
     assigned = job.workdir.committed(ASSIGN)
     parts = [
-        Part(r.task, r.documents_out, r.tokens, assigned[r.task].outputs[0].digest)
-        for r in results
+        Part(r.task, r.documents_out, r.tokens, assigned[r.task].outputs[0].digest) for r in results
     ]
     tables = {
         name: storage.digest(job.workdir.path(name))

@@ -52,7 +52,7 @@ def stage(job: Job, params: EmbedParams, todo: list[Task]) -> Embed:
     return Embed(
         work=EmbedPart(job.workdir, params, job.threads(0)),
         todo=todo,
-        resource_hints=job.beam.is_dataflow,
+        resource_hints=job.runner.is_dataflow,
     )
 
 

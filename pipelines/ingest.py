@@ -90,8 +90,17 @@ def _task(job: Job, read: ReadTask, params: IngestParams) -> Task:
     if tokenizer != "embedded":
         tokenizer = storage.digest(tokenizer)
     mark = fingerprint(
-        EXTRACT, VERSION, settings, tokenizer, source.model_dump_json(), read.shown_path,
-        str(read.start), str(read.stop), str(read.size), read.version, read.format,
+        EXTRACT,
+        VERSION,
+        settings,
+        tokenizer,
+        source.model_dump_json(),
+        read.shown_path,
+        str(read.start),
+        str(read.stop),
+        str(read.size),
+        read.version,
+        read.format,
         str(params.dedup),
     )
     name = fingerprint(source.source, read.shown_path, str(read.start))[:16]

@@ -32,7 +32,7 @@ class Job:
     recipe: Recipe
     base: str  # folder that relative paths of the recipe start from
     workdir: Workdir
-    beam: BeamArgs
+    runner: BeamArgs
     reporter: Reporter
 
     @property
@@ -43,10 +43,10 @@ class Job:
 
     def threads(self, work_seconds: float) -> int:
         """Threads that one worker process may use for a stage."""
-        if not self.beam.is_local:
+        if not self.runner.is_local:
             return 1
-        processes = local_processes(self.beam, work_seconds)
-        return max(1, self.beam.workers // processes) if processes else self.beam.workers
+        processes = local_processes(self.runner, work_seconds)
+        return max(1, self.runner.workers // processes) if processes else self.runner.workers
 
     def require(self, stage: str) -> Success:
         """The ``_SUCCESS`` of an earlier stage.
@@ -72,16 +72,18 @@ class Job:
             JobError: anything else, with the traceback left in the workdir.
         """
         name = re.sub(r"[^a-z0-9-]+", "-", f"{self.recipe.name}-{stage}".lower()).strip("-")
-        pipeline = make_pipeline(self.beam, job_name=name, work_seconds=work_seconds)
+        pipeline = make_pipeline(self.runner, job_name=name, work_seconds=work_seconds)
         build(pipeline)
         try:
             pipeline.run().wait_until_finish()
-        except Exception as error:  # noqa: BLE001 - Beam wraps what a step raised in its own types
+        except Exception as error:
             raise self._translated(stage, error) from error
 
     def _translated(self, stage: str, error: Exception) -> MixcurateError:
         text = "".join(traceback.format_exception(error))
-        found = re.findall(r"mixcurate\.errors\.(\w+): (.*?)(?= \[while running|\n\n|\Z)", text, re.S)
+        found = re.findall(
+            r"mixcurate\.errors\.(\w+): (.*?)(?= \[while running|\n\n|\Z)", text, re.S
+        )
         if isinstance(error, MixcurateError):
             return error
         if found:
@@ -101,10 +103,17 @@ def resolve(base: str, path: str) -> str:
     return path if "://" in path else storage.join(base, path)
 
 
+#: Whose committed outputs a finished stage stands on.
+_TASKS_OF = {"cluster": "assign", "plan": "select"}
+
+
 def up_to_date(job: Job, stage: str, mark: str) -> Success | None:
-    """The stage's ``_SUCCESS`` if it ended under this fingerprint; otherwise it is taken back."""
+    """The stage's ``_SUCCESS`` if it ended under this fingerprint and its files are all there.
+
+    Otherwise it is taken back, and the stage has to run.
+    """
     success = job.workdir.success(stage)
-    if success is not None and success.fingerprint == mark:
+    if success is not None and success.fingerprint == mark and _is_whole(job.workdir, stage):
         job.reporter.say(
             f"{stage}: up to date ({success.documents_out:,} documents, {success.tokens:,} tokens, "
             f"{len(success.parts)} parts)"
@@ -112,6 +121,11 @@ def up_to_date(job: Job, stage: str, mark: str) -> Success | None:
         return success
     job.workdir.clear_success(stage)
     return None
+
+
+def _is_whole(workdir: Workdir, stage: str) -> bool:
+    committed = workdir.committed(_TASKS_OF.get(stage, stage)).values()
+    return all(workdir.is_whole(result) for result in committed)
 
 
 def say_resumed(job: Job, stage: str, done: int, tasks: int) -> None:

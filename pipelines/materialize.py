@@ -33,7 +33,11 @@ def run(job: Job) -> Success:
     check_output(job)
     plan = storage.read_json(job.workdir.path("plan.json"))
     mark = fingerprint(
-        MATERIALIZE, VERSION, planned.fingerprint, job.recipe.output.model_dump_json(), job.corpus,
+        MATERIALIZE,
+        VERSION,
+        planned.fingerprint,
+        job.recipe.output.model_dump_json(),
+        job.corpus,
         *(part.digest for part in planned.parts),
     )
     if success := up_to_date(job, MATERIALIZE, mark):

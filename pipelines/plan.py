@@ -50,9 +50,14 @@ def run(job: Job) -> Success:
     scored, clustered = job.require("score"), job.require("cluster")
     params = job.recipe.mixture
     mark = fingerprint(
-        PLAN, VERSION, params.model_dump_json(), str(job.recipe.seed),
-        str(int(job.recipe.output.shard_bytes)), str(job.recipe.output.shards_multiple_of),
-        scored.fingerprint, clustered.details["digests"]["domains.parquet"],
+        PLAN,
+        VERSION,
+        params.model_dump_json(),
+        str(job.recipe.seed),
+        str(int(job.recipe.output.shard_bytes)),
+        str(job.recipe.output.shards_multiple_of),
+        scored.fingerprint,
+        clustered.details["digests"]["domains.parquet"],
         *(part.digest for part in scored.parts),
     )
     if success := up_to_date(job, PLAN, mark):

@@ -112,7 +112,9 @@ class _Watcher:
         seconds = max(time.monotonic() - self._started, 1e-3)
         self.completed = min(self._done + 0.5 * running, self.tasks)
         rate = f"{documents / seconds:,.0f} documents/s, {tokens / seconds:,.0f} tokens/s"
-        return f"{self._done}/{self.tasks} tasks, {documents:,} documents, {rate}{self._left(seconds)}"
+        return (
+            f"{self._done}/{self.tasks} tasks, {documents:,} documents, {rate}{self._left(seconds)}"
+        )
 
     def _left(self, seconds: float) -> str:
         """Time left, from the tasks finished since the stage was started this time."""

@@ -27,8 +27,12 @@ def run(job: Job) -> Success:
     ]
     # every score depends on the whole pool, so all parts share one fingerprint
     pool = fingerprint(
-        SCORE, VERSION, settings, str(job.recipe.seed),
-        clustered.details["digests"]["clusters.parquet"], *seals,
+        SCORE,
+        VERSION,
+        settings,
+        str(job.recipe.seed),
+        clustered.details["digests"]["clusters.parquet"],
+        *seals,
     )
     tasks = [Task(part.name, fingerprint(pool, part.name)) for part in ingested.parts]
     if success := up_to_date(job, SCORE, pool):

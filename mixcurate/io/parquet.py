@@ -41,7 +41,9 @@ def read_parquet(
     """
     builder = RawBuilder()
     try:
-        file = pq.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
+        file = pq.ParquetFile(
+            source, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
+        )
     except (pa.ArrowException, OSError, MemoryError) as error:
         builder.reject(_broken_file(source, reraise_io(error)))
         yield from builder.rest()
@@ -56,12 +58,15 @@ def read_parquet(
 
 
 def row_group_sizes(source: str | IO[bytes]) -> list[int]:
-    """Stored bytes of each row group; one empty list for what cannot be read as Parquet."""
+    """Stored bytes of each row group; none for what cannot be read as Parquet."""
     try:
         with pq.ParquetFile(source, pre_buffer=False) as file:
             groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
             return [
-                sum(group.column(column).total_compressed_size for column in range(group.num_columns))
+                sum(
+                    group.column(column).total_compressed_size
+                    for column in range(group.num_columns)
+                )
                 for group in groups
             ]
     except (pa.ArrowException, OSError, MemoryError) as error:
@@ -72,14 +77,17 @@ def row_group_sizes(source: str | IO[bytes]) -> list[int]:
 def add_rows(
     batch: pa.RecordBatch, first: int, builder: RawBuilder, fields: FieldParams
 ) -> Iterator[RawBatch]:
-    """Add the rows of ``batch``, whose first is row ``first`` of its file; full batches come out."""
+    """Add the rows of ``batch``, the first being row ``first`` of the file; give full batches."""
     if fields.text_field not in batch.schema.names:
         yield from reject_rows(range(first, first + batch.num_rows), batch.schema, builder, fields)
         return
     for begin, part in _slices(batch):
         # A name that appears twice keeps its first column, as in a JSON object read by most.
         names = list(dict.fromkeys(part.schema.names))
-        columns = [_values(part.column(part.schema.names.index(name)), name, fields) for name in names]
+        columns = [
+            _values(part.column(part.schema.names.index(name)), is_text=name == fields.text_field)
+            for name in names
+        ]
         for index, cells in enumerate(zip(*columns, strict=True)):
             _add_row(builder, dict(zip(names, cells, strict=True)), first + begin + index, fields)
             yield from builder.full()
@@ -114,15 +122,24 @@ def _read_group(
     if fields.text_field not in file.schema_arrow.names:
         yield from reject_rows(range(row, end), file.schema_arrow, builder, fields)
         return
-    n_bytes = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
-    batch_size = max(1, min(_ROWS, records.BATCH_BYTES // n_bytes))
-    try:
-        for batch in file.iter_batches(batch_size, row_groups=[group], use_threads=False):
+    for batch in _batches(file, group):
+        if isinstance(batch, pa.RecordBatch):
             yield from add_rows(batch, row, builder, fields)
             row += batch.num_rows
+        else:
+            detail = f"rows {row:,} to {end - 1:,} of row group {group}: {batch}"
+            builder.reject(Rejection.of(row, "corrupt", detail[:500]))
+
+
+def _batches(file: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch | Exception]:
+    """Batches of bounded size, and at the end the error that stopped them, if one did."""
+    metadata = file.metadata.row_group(group)
+    n_bytes = max(1, metadata.total_byte_size // max(1, metadata.num_rows))
+    size = max(1, min(_ROWS, records.BATCH_BYTES // n_bytes))
+    try:
+        yield from file.iter_batches(size, row_groups=[group], use_threads=False)
     except (pa.ArrowException, OSError, MemoryError) as error:
-        detail = f"rows {row:,} to {end - 1:,} of row group {group}: {reraise_io(error)}"
-        builder.reject(Rejection.of(row, "corrupt", detail[:500]))
+        yield reraise_io(error)
 
 
 def _broken_file(source: str | IO[bytes], error: Exception) -> Rejection:
@@ -150,8 +167,10 @@ def _add_row(builder: RawBuilder, record: dict[str, Any], row: int, fields: Fiel
     text = record[fields.text_field]
     if isinstance(text, _Undecodable):
         builder.reject(Rejection.of(row, "invalid_utf8", "the cell is not UTF-8", text))
-    elif isinstance(text, str) and len(text) > records.MAX_RECORD_BYTES // 4 and (
-        (size := len(text.encode("utf-8", "replace"))) > records.MAX_RECORD_BYTES
+    elif (
+        isinstance(text, str)
+        and len(text) > records.MAX_RECORD_BYTES // 4
+        and ((size := len(text.encode("utf-8", "replace"))) > records.MAX_RECORD_BYTES)
     ):
         detail = f"the cell has {size:,} bytes; the limit is {records.MAX_RECORD_BYTES:,}"
         builder.reject(Rejection.of(row, "too_large", detail, text[:1000]))
@@ -163,31 +182,29 @@ class _Undecodable(bytes):
     """The bytes of a string cell that are not UTF-8."""
 
 
-def _values(column: pa.Array, name: str, fields: FieldParams) -> list[Any]:
+def _values(column: pa.Array, *, is_text: bool) -> list[Any]:
     """The cells of a column as Python values that JSON can hold, and broken text as it is."""
     if pa.types.is_dictionary(column.type):  # one Python object for each distinct value
-        values = _values(column.dictionary, name, fields)
+        values = _values(column.dictionary, is_text=is_text)
         return [None if index is None else values[index] for index in column.indices.to_pylist()]
     try:
-        cells = column.to_pylist()
+        cells: list[Any] = column.to_pylist()
     except (ValueError, OverflowError, ArithmeticError):
         # Text that is not UTF-8, or a time that Python has no type for.
-        return _difficult(column, keep_bytes=name == fields.text_field)
-    return [_plain(cell) for cell in cells] if _may_hold_bytes(column.type) else cells
+        return [_difficult(scalar, is_text=is_text) for scalar in column]
+    if not _may_hold_bytes(column.type):
+        return cells
+    return [_text(cell) if is_text else _plain(cell) for cell in cells]
 
 
-def _difficult(column: pa.Array, *, keep_bytes: bool) -> list[Any]:
-    """Cell by cell: what Python cannot hold becomes readable text."""
-    cells: list[Any] = []
-    for scalar in column:
-        try:
-            cells.append(_plain(scalar.as_py()))
-        except UnicodeDecodeError as error:
-            broken = error.object
-            cells.append(_Undecodable(broken) if keep_bytes else broken.decode("utf-8", "replace"))
-        except (ValueError, OverflowError, ArithmeticError):
-            cells.append(_printed(scalar))
-    return cells
+def _difficult(scalar: pa.Scalar, *, is_text: bool) -> Any:
+    """A cell of a column that Python cannot hold as it is: readable text where it is broken."""
+    try:
+        return _plain(scalar.as_py())
+    except UnicodeDecodeError as error:
+        return _Undecodable(error.object) if is_text else error.object.decode("utf-8", "replace")
+    except (ValueError, OverflowError, ArithmeticError):
+        return _printed(scalar)
 
 
 def _printed(scalar: pa.Scalar) -> str | None:
@@ -199,6 +216,16 @@ def _printed(scalar: pa.Scalar) -> str | None:
 
 def _may_hold_bytes(kind: pa.DataType) -> bool:
     return "binary" in str(kind)
+
+
+def _text(value: Any) -> Any:
+    """Text that its writer declared as bytes: older Spark and Impala write all strings so."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return _Undecodable(value)
 
 
 def _plain(value: Any) -> Any:

@@ -23,9 +23,10 @@ def write_table(path: str, table: pa.Table) -> None:
 @contextlib.contextmanager
 def parquet_writer(path: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     """Write a Parquet file in pieces; it appears only if the block ends well."""
-    with storage.open_atomic(path) as stream, pq.ParquetWriter(
-        stream, schema, compression="zstd"
-    ) as writer:
+    with (
+        storage.open_atomic(path) as stream,
+        pq.ParquetWriter(stream, schema, compression="zstd") as writer,
+    ):
         yield writer
 
 

@@ -47,11 +47,12 @@ def filesystem(path: str) -> tuple[Any, str]:
         MissingExtra: the package for this scheme is not installed.
     """
     try:
-        return url_to_fs(path)
+        fs, inner = url_to_fs(path)
     except ImportError as error:
         scheme = path.split("://", 1)[0]
         package = _EXTRAS.get(scheme, scheme)
         raise MissingExtra(f"support for {scheme}:// paths", f"pip install {package}") from error
+    return fs, str(inner)
 
 
 def join(*parts: str) -> str:
@@ -92,7 +93,8 @@ def glob(pattern: str) -> list[FileInfo]:
     scheme = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
     found = fs.glob(inner, detail=True)
     return [
-        _info(scheme + name, entry) for name, entry in sorted(found.items())
+        _info(scheme + name, entry)
+        for name, entry in sorted(found.items())
         if entry["type"] == "file"
     ]
 
@@ -111,7 +113,7 @@ def list_names(folder: str) -> list[str]:
 def open_read(path: str) -> IO[bytes]:
     """Open a file for reading bytes."""
     if is_local(path):
-        return open(path, "rb")  # noqa: SIM115 - the caller closes it
+        return open(path, "rb")
     stream: IO[bytes] = fsspec.open(path, "rb").open()
     return stream
 

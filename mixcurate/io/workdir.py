@@ -180,9 +180,7 @@ class Heartbeat:
         now = time.monotonic()
         if self._active and now - self._last >= 0.5:
             self._last = now
-            storage.write_json(
-                self._path, {"documents": self._documents, "tokens": self._tokens}
-            )
+            storage.write_json(self._path, {"documents": self._documents, "tokens": self._tokens})
 
     def stop(self) -> None:
         """The task is over."""

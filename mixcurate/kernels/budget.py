@@ -28,7 +28,8 @@ def apportion(shares: Float64Array, total: int) -> Int64Array:
 
 def capacity(available: Int64Array, max_epochs: float) -> Int64Array:
     """Most tokens each domain can give: int64 ``[n]``."""
-    return np.floor(available * max_epochs).astype(np.int64)
+    limit: Int64Array = np.floor(available * max_epochs).astype(np.int64)
+    return limit
 
 
 def largest_feasible(shares: Float64Array, limit: Int64Array) -> int:
@@ -99,7 +100,8 @@ def _fill(
             break
         capped |= over
     notes = [
-        f"domain {i} ({names[i]!r}) is capped at {limit[i]:,} tokens" for i in np.flatnonzero(capped)
+        f"domain {i} ({names[i]!r}) is capped at {limit[i]:,} tokens"
+        for i in np.flatnonzero(capped)
     ]
     return targets, notes
 

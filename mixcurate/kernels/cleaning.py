@@ -30,7 +30,7 @@ class IngestParams(Params):
     dedup: DedupParams | None = DedupParams()
     """Deduplication; null keeps every duplicate."""
     tokenizer: str = "embedded"
-    """What tokens are counted with: `embedded` (Mistral Tekken) or a Hugging Face tokenizer.json."""
+    """What counts tokens: `embedded` (Mistral Tekken) or a Hugging Face tokenizer.json."""
     max_document_bytes: ByteSize = ByteSize(16 << 20)
     """Longer documents are rejected."""
     part_documents: PositiveInt = 1_000

@@ -49,8 +49,14 @@ def duplicates(keys: KeyArray) -> tuple[KeyArray, KeyArray]:
         The records to drop and, aligned with them, the survivor of each; sorted by part and row.
     """
     order = np.lexsort(
-        (keys["row"], keys["part"], keys["id_low"], keys["id_high"], keys["hash_low"],
-         keys["hash_high"])
+        (
+            keys["row"],
+            keys["part"],
+            keys["id_low"],
+            keys["id_high"],
+            keys["hash_low"],
+            keys["hash_high"],
+        )
     )
     ranked = keys[order]
     same = (ranked["hash_high"][1:] == ranked["hash_high"][:-1]) & (

@@ -147,9 +147,7 @@ def boundaries(bins: npt.NDArray[np.void], targets: Int64Array) -> dict[int, Bou
                 f"domain {domain}: the weights and max_epochs allow {reached:,} tokens, fewer "
                 f"than its target {target:,}; raise max_epochs or lower budget_tokens"
             )
-        found[domain] = Boundary(
-            int(mine["bin"][index]), int(total[index] - mine["tokens"][index])
-        )
+        found[domain] = Boundary(int(mine["bin"][index]), int(total[index] - mine["tokens"][index]))
     return found
 
 

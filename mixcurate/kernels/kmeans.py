@@ -14,7 +14,7 @@ Float32Array = npt.NDArray[np.float32]
 
 
 def effective_k(k: int, documents: int) -> int:
-    """The asked-for number of clusters, lowered so that a cluster has eight documents on average."""
+    """The asked-for number of clusters, lowered so that each has eight documents on average."""
     return max(1, min(k, documents // 8))
 
 
@@ -22,7 +22,8 @@ def normalise(vectors: npt.NDArray[np.floating]) -> Float32Array:
     """Unit-length float32 copies of the rows; a zero row stays zero."""
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.maximum(length, np.float32(1e-12))
+    unit: Float32Array = rows / np.maximum(length, np.float32(1e-12))
+    return unit
 
 
 def fit(vectors: Float32Array, *, k: int, iterations: int, seed: int) -> Float32Array:
@@ -49,7 +50,7 @@ def fit(vectors: Float32Array, *, k: int, iterations: int, seed: int) -> Float32
         max_points_per_centroid=len(vectors),
     )
     model.train(vectors)
-    return normalise(model.centroids)
+    return normalise(np.asarray(model.centroids))
 
 
 def assign(

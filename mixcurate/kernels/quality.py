@@ -61,7 +61,10 @@ def heuristic_quality(signals: dict[str, Float32Array]) -> dict[str, Float32Arra
 
 def overall(dimensions: dict[str, Float32Array]) -> Float32Array:
     """Mean of the dimensions: float32 ``[n]`` in [0, 1]."""
-    return np.mean(list(dimensions.values()), axis=0, dtype=np.float64).astype(np.float32)
+    mean: npt.NDArray[np.float64] = np.mean(
+        np.stack(list(dimensions.values())), axis=0, dtype=np.float64
+    )
+    return mean.astype(np.float32)
 
 
 def _ramp(value: npt.NDArray[np.floating], bad: float, good: float) -> npt.NDArray[np.float64]:

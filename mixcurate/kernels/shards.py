@@ -20,9 +20,7 @@ LEAST_SHARD_BYTES = 1 << 20
 _BIN_BITS = 16
 
 
-def count_shards(
-    *, documents: int, n_bytes: int, shard_bytes: int, multiple_of: int
-) -> int:
+def count_shards(*, documents: int, n_bytes: int, shard_bytes: int, multiple_of: int) -> int:
     """Number of shards of a corpus.
 
     The fewest that keep shards within ``shard_bytes``, rounded up to the multiple. A corpus too
@@ -39,7 +37,9 @@ def count_shards(
 
 def key_histogram(keys: UInt64Array) -> Int64Array:
     """Copies per leading 16 bits of the shuffle key: int64 ``[65536]``."""
-    return np.bincount((keys >> np.uint64(64 - _BIN_BITS)).astype(np.int64), minlength=1 << _BIN_BITS)
+    return np.bincount(
+        (keys >> np.uint64(64 - _BIN_BITS)).astype(np.int64), minlength=1 << _BIN_BITS
+    )
 
 
 def first_ranks(total: int, n_shards: int) -> Int64Array:
@@ -70,7 +70,8 @@ def boundaries(found: UInt64Array, bins: Int64Array, ranks_in_bin: Int64Array) -
     """
     ordered = np.sort(found)
     starts = np.searchsorted(ordered, bins.astype(np.uint64) << np.uint64(64 - _BIN_BITS))
-    return ordered[starts + ranks_in_bin]
+    limits: UInt64Array = ordered[starts + ranks_in_bin]
+    return limits
 
 
 def shard_of(keys: UInt64Array, limits: UInt64Array) -> npt.NDArray[np.int32]:

@@ -60,24 +60,30 @@ def text_signals(text: pa.Array) -> pa.RecordBatch:
         short=_count(r"(?m)^[^\S\n]*[^\s][^\n]{0,29}$"),
         newlines=pl.col("text").str.count_matches("\n", literal=True),
     )
-    ratios = counted.join(_duplicate_lines(frame), on="row", how="left").sort("row").select(
-        n_words=pl.col("n_words"),
-        mean_word_length=(pl.col("n_chars") - pl.col("spaces")) / words,
-        symbol_word_ratio=pl.col("symbols") / words,
-        alpha_words=pl.col("alpha") / words,
-        stop_words=pl.col("stop_words"),
-        bullet_lines=pl.col("bullets") / lines,
-        ellipsis_lines=pl.col("ellipses") / lines,
-        punctuated_lines=pl.col("punctuated") / lines,
-        short_lines=pl.col("short") / lines,
-        newline_ratio=pl.col("newlines") / words,
-        duplicate_lines=pl.col("duplicate_lines").fill_null(0),
-        duplicate_line_chars=pl.col("duplicate_line_chars").fill_null(0),
+    ratios = (
+        counted.join(_duplicate_lines(frame), on="row", how="left")
+        .sort("row")
+        .select(
+            n_words=pl.col("n_words"),
+            mean_word_length=(pl.col("n_chars") - pl.col("spaces")) / words,
+            symbol_word_ratio=pl.col("symbols") / words,
+            alpha_words=pl.col("alpha") / words,
+            stop_words=pl.col("stop_words"),
+            bullet_lines=pl.col("bullets") / lines,
+            ellipsis_lines=pl.col("ellipses") / lines,
+            punctuated_lines=pl.col("punctuated") / lines,
+            short_lines=pl.col("short") / lines,
+            newline_ratio=pl.col("newlines") / words,
+            duplicate_lines=pl.col("duplicate_lines").fill_null(0),
+            duplicate_line_chars=pl.col("duplicate_line_chars").fill_null(0),
+        )
     )
     table = ratios.cast(pl.Float32).to_arrow().combine_chunks()
     return pa.RecordBatch.from_arrays(
-        [table.column(name).combine_chunks() if table.num_rows else pa.array([], pa.float32())
-         for name in SIGNALS],
+        [
+            table.column(name).combine_chunks() if table.num_rows else pa.array([], pa.float32())
+            for name in SIGNALS
+        ],
         names=list(SIGNALS),
     )
 

@@ -17,18 +17,21 @@ Int64Array = npt.NDArray[np.int64]
 
 def natural(available: Int64Array) -> Float64Array:
     """Shares as they are in the pool: float64 ``[n]``."""
-    return available / available.sum()
+    shares: Float64Array = available / available.sum()
+    return shares
 
 
 def uniform(available: Int64Array) -> Float64Array:
     """The same share for every domain that has documents."""
-    return (available > 0) / np.count_nonzero(available)
+    shares: Float64Array = (available > 0) / np.count_nonzero(available)
+    return shares
 
 
 def temperature(available: Int64Array, t: float) -> Float64Array:
     """Shares proportional to tokens ** (1 / t): t = 1 is natural, large t is uniform."""
-    powered = (available / available.max()) ** (1.0 / t)
-    return powered / powered.sum()
+    powered: Float64Array = (available / available.max()) ** (1.0 / t)
+    shares: Float64Array = powered / powered.sum()
+    return shares
 
 
 def samplemix(weighted_tokens: Float64Array) -> Float64Array:

@@ -63,4 +63,3 @@ class Encoder(Protocol):
             float32 ``[n, dimension]``, row i for text i, and what the call cost.
         """
         ...
-

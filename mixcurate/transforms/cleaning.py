@@ -56,7 +56,12 @@ class Cleaner:
         table = self._drop(table, sizes == 0, stage, "empty", "no text but whitespace", rejected)
         sizes = sizes[sizes > 0]
         table = self._drop(
-            table, sizes > limit, stage, "too_large", f"above max_document_bytes {limit:,}", rejected
+            table,
+            sizes > limit,
+            stage,
+            "too_large",
+            f"above max_document_bytes {limit:,}",
+            rejected,
         )
         languages, scores = language.identify(table.column("text").to_pylist())
         table = table.append_column("language", pa.array(languages, pa.string()))

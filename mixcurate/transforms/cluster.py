@@ -38,6 +38,11 @@ def centroids_path(workdir: Workdir) -> str:
     return workdir.path("centroids.npy")
 
 
+def fit_note_path(workdir: Workdir) -> str:
+    """What tells which fit the centroids on disk are of."""
+    return workdir.path("_stages", CLUSTER, "fit.json")
+
+
 def read_quality(workdir: Workdir, part: str) -> dict[str, npt.NDArray[np.float32]]:
     """Quality dimensions of a part, computed from its signal columns."""
     columns = [f"signal_{name}" for name in quality.INPUTS]
@@ -46,7 +51,7 @@ def read_quality(workdir: Workdir, part: str) -> dict[str, npt.NDArray[np.float3
     return quality.heuristic_quality(signals)
 
 
-class SamplePart(beam.DoFn):  # type: ignore[misc]
+class SamplePart(beam.DoFn):
     """Pick a part's rows for the fit by hash and leave them in a file; emit the part's name."""
 
     def __init__(self, workdir: Workdir, seed: int, share: float) -> None:
@@ -65,14 +70,19 @@ class SamplePart(beam.DoFn):  # type: ignore[misc]
         yield 0, part
 
 
-class FitCentroids(beam.DoFn):  # type: ignore[misc]
+class FitCentroids(beam.DoFn):
     """Train k-means on the sample, rows in the order of their hash; write the centroids."""
 
-    def __init__(self, workdir: Workdir, params: ClusterParams, k: int, seed: int) -> None:
-        self._workdir, self._params, self._k, self._seed = workdir, params, k, seed
+    def __init__(
+        self, workdir: Workdir, params: ClusterParams, k: int, seed: int, mark: str
+    ) -> None:
+        self._workdir, self._params, self._k = workdir, params, k
+        self._seed, self._mark = seed, mark
 
     def process(self, element: tuple[int, Iterable[str]]) -> Iterator[str]:
         """Yield the digest of the centroids."""
+        note = fit_note_path(self._workdir)
+        storage.remove(note)  # centroids without a note belong to an interrupted fit
         folder = self._workdir.path("_stages", CLUSTER, "sample")
         parts = sorted(element[1])
         keys = np.concatenate([_load(storage.join(folder, f"{part}.keys.npy")) for part in parts])
@@ -89,6 +99,7 @@ class FitCentroids(beam.DoFn):  # type: ignore[misc]
         )
         path = centroids_path(self._workdir)
         _save(path, centroids)
+        storage.write_json(note, {"fingerprint": self._mark})
         storage.remove(folder)
         yield storage.digest(path)
 
@@ -128,7 +139,7 @@ class AssignPart:
         )
 
 
-class SumStatistics(beam.CombineFn):  # type: ignore[misc]
+class SumStatistics(beam.CombineFn):
     """Add the parts' per-cluster sums: int64 ``[len(STATISTICS), k]``, exact in any order."""
 
     def __init__(self, workdir: Workdir) -> None:
@@ -138,9 +149,7 @@ class SumStatistics(beam.CombineFn):  # type: ignore[misc]
         """Nothing yet."""
         return None
 
-    def add_input(
-        self, total: npt.NDArray[np.int64] | None, part: str
-    ) -> npt.NDArray[np.int64]:
+    def add_input(self, total: npt.NDArray[np.int64] | None, part: str) -> npt.NDArray[np.int64]:
         """Add one part's file."""
         mine: npt.NDArray[np.int64] = _load(statistics_path(self._workdir, part))
         return mine if total is None else total + mine
@@ -162,7 +171,7 @@ class SumStatistics(beam.CombineFn):  # type: ignore[misc]
         return total
 
 
-class BuildDomains(beam.DoFn):  # type: ignore[misc]
+class BuildDomains(beam.DoFn):
     """Prune and merge clusters, name the domains, and write both tables."""
 
     def __init__(
@@ -181,9 +190,7 @@ class BuildDomains(beam.DoFn):  # type: ignore[misc]
         partfiles.write_table(self._workdir.path("domains.parquet"), table)
         yield storage.digest(path)
 
-    def _sample(
-        self, domain_of: npt.NDArray[np.int32]
-    ) -> tuple[list[str], npt.NDArray[np.int32]]:
+    def _sample(self, domain_of: npt.NDArray[np.int32]) -> tuple[list[str], npt.NDArray[np.int32]]:
         """A sample of documents for naming: the same number of each domain as far as there are."""
         parts = self._parts[:_TOPIC_PARTS]
         n_domains = max(int(domain_of.max()) + 1, 1)
@@ -202,8 +209,10 @@ class BuildDomains(beam.DoFn):  # type: ignore[misc]
                 )
             )
             table = partfiles.read_table(path, ["text"])
-            texts += [text[: topics.READ_CHARACTERS] for text in
-                      table.column("text").take(pa.array(rows)).to_pylist()]
+            texts += [
+                text[: topics.READ_CHARACTERS]
+                for text in table.column("text").take(pa.array(rows)).to_pylist()
+            ]
             labels.append(label[rows])
         return texts, np.concatenate(labels)
 
@@ -246,8 +255,10 @@ def domain_table(
     n_keywords: int,
 ) -> pa.Table:
     """``domains.parquet``: one row per domain."""
-    columns = {name: clusters.column(name).to_numpy() for name in (
-        "domain", "n_documents", "n_tokens", "mean_quality", "mean_distance")}
+    columns = {
+        name: clusters.column(name).to_numpy()
+        for name in ("domain", "n_documents", "n_tokens", "mean_quality", "mean_distance")
+    }
     n_domains = int(columns["domain"].max()) + 1
     words = topics.keywords(texts, labels, n_domains, n_keywords)
     rows: list[dict[str, Any]] = []
@@ -265,9 +276,7 @@ def domain_table(
                 "n_tokens": int(columns["n_tokens"][mine].sum()),
             }
             | {
-                measure: float(
-                    (columns[measure] * columns["n_documents"])[mine].sum() / documents
-                )
+                measure: float((columns[measure] * columns["n_documents"])[mine].sum() / documents)
                 for measure in ("mean_quality", "mean_distance")
             }
         )
@@ -339,7 +348,8 @@ class Cluster:
 
     Attributes:
         parts: names of all parts.
-        fitted: digest of centroids that an interrupted run of the same fit left, if any.
+        fit_mark: fingerprint of the fit.
+        fitted: whether the centroids on disk are already those of this fit.
         assign: tasks of the assignment, done and to do.
         prune: tasks of the pruning; they follow the tables, which are cheap to make again.
     """
@@ -350,6 +360,7 @@ class Cluster:
     k: int
     share: float
     parts: list[str]
+    fit_mark: str
     fitted: bool
     assign: Split
     prune: list[Task]
@@ -363,13 +374,15 @@ class Cluster:
                 create(pipeline, "Sample", self.parts)
                 | "Pick rows" >> beam.ParDo(SamplePart(self.workdir, self.seed, self.share))
                 | "Sample meets" >> beam.GroupByKey()
-                | "Fit" >> beam.ParDo(FitCentroids(self.workdir, self.params, self.k, self.seed))
+                | "Fit"
+                >> beam.ParDo(
+                    FitCentroids(self.workdir, self.params, self.k, self.seed, self.fit_mark)
+                )
             )
         fresh = (
             create(pipeline, "Assign parts", self.assign.todo)
-            | "Assign" >> beam.ParDo(
-                RunTask(AssignPart(self.workdir)), beam.pvalue.AsSingleton(digest)
-            )
+            | "Assign"
+            >> beam.ParDo(RunTask(AssignPart(self.workdir)), beam.pvalue.AsSingleton(digest))
             | "Assigned" >> beam.Map(_name)
         )
         before = pipeline | "Assigned before" >> beam.Create(
@@ -379,9 +392,8 @@ class Cluster:
             (fresh, before)
             | beam.Flatten()
             | "Sum" >> beam.CombineGlobally(SumStatistics(self.workdir)).without_defaults()
-            | "Domains" >> beam.ParDo(
-                BuildDomains(self.workdir, self.params, self.parts, self.seed)
-            )
+            | "Domains"
+            >> beam.ParDo(BuildDomains(self.workdir, self.params, self.parts, self.seed))
         )
         _ = create(pipeline, "Prune parts", self.prune) | "Prune" >> beam.ParDo(
             RunTask(RejectPruned(self.workdir)), beam.pvalue.AsSingleton(tables)

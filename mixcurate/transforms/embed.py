@@ -1,4 +1,4 @@
-"""Embed: one model per worker, shared by its threads; one part of documents in, one of vectors out."""
+"""Embed: one model per worker, shared by its threads; a part of documents in, vectors out."""
 
 from __future__ import annotations
 

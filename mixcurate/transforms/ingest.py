@@ -142,7 +142,7 @@ class Extract:
 _DROP = np.dtype([("row", "<u4"), ("same_id", "?"), ("high", "<u8"), ("low", "<u8")])
 
 
-class ReadKeys(beam.DoFn):  # type: ignore[misc]
+class ReadKeys(beam.DoFn):
     """Emit the packed keys of each part, cut into buckets of the hash; text stays on disk."""
 
     def __init__(self, workdir: Workdir, buckets: int, own_ids: bool) -> None:
@@ -158,9 +158,14 @@ class ReadKeys(beam.DoFn):  # type: ignore[misc]
         yield from self._cut(part, False, dedup.pack_keys(hashes, ids, 0))
         if self._own_ids:
             places = pa.array(
-                [f"{path}\0{position:020d}" for path, position in zip(
-                    table.column("path").to_pylist(), table.column("position").to_pylist(),
-                    strict=True)]
+                [
+                    f"{path}\0{position:020d}"
+                    for path, position in zip(
+                        table.column("path").to_pylist(),
+                        table.column("position").to_pylist(),
+                        strict=True,
+                    )
+                ]
             )
             yield from self._cut(part, True, dedup.pack_keys(ids, content_hashes(places), 0))
 
@@ -178,7 +183,7 @@ class ReadKeys(beam.DoFn):  # type: ignore[misc]
             yield (by_id, number), (part, keys[bucket == number].tobytes())
 
 
-class FindDuplicates(beam.DoFn):  # type: ignore[misc]
+class FindDuplicates(beam.DoFn):
     """Emit, per part, the rows that repeat a document with a smaller id."""
 
     def process(
@@ -279,6 +284,7 @@ class PlanWrites:
     own_ids: bool
 
     def __call__(self, element: tuple[str, dict[str, list[Any]]]) -> Task:
+        """The task of one part."""
         name, joined = element
         part = joined["part"][0]
         pieces = [np.frombuffer(piece, _DROP) for piece in joined["drops"]]
@@ -292,7 +298,7 @@ class PlanWrites:
         return Task(name, mark, payload)
 
 
-class SkipCommitted(beam.DoFn):  # type: ignore[misc]
+class SkipCommitted(beam.DoFn):
     """Pass on the tasks that are still to do."""
 
     def __init__(self, workdir: Workdir, committed: dict[str, str]) -> None:

@@ -16,7 +16,6 @@ import pyarrow as pa
 from mixcurate.io import exchange, formats, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, Output, TaskResult, Workdir
 from mixcurate.kernels import hashing, shards
-from mixcurate.tables import CORPUS
 from mixcurate.transforms.select import selection_path
 from mixcurate.transforms.tasks import RunTask, Split, Task, create, run_task
 
@@ -38,7 +37,7 @@ def _shuffle_keys(workdir: Workdir, part: str) -> npt.NDArray[np.uint64]:
     return keys
 
 
-class KeyHistogram(beam.CombineFn):  # type: ignore[misc]
+class KeyHistogram(beam.CombineFn):
     """Copies per leading bits of the shuffle key over all parts: int64 ``[65536]``."""
 
     def __init__(self, workdir: Workdir) -> None:
@@ -52,18 +51,17 @@ class KeyHistogram(beam.CombineFn):  # type: ignore[misc]
         """Count one part."""
         return total + shards.key_histogram(_shuffle_keys(self._workdir, part))
 
-    def merge_accumulators(
-        self, totals: Iterable[npt.NDArray[np.int64]]
-    ) -> npt.NDArray[np.int64]:
+    def merge_accumulators(self, totals: Iterable[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
         """Add counts."""
-        return np.sum(list(totals), axis=0)
+        total: npt.NDArray[np.int64] = np.sum(list(totals), axis=0)
+        return total
 
     def extract_output(self, total: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The counts."""
         return total
 
 
-class BoundaryKeys(beam.DoFn):  # type: ignore[misc]
+class BoundaryKeys(beam.DoFn):
     """The keys of one part that lie in the bins where shards meet."""
 
     def __init__(self, workdir: Workdir, n_shards: int) -> None:
@@ -76,7 +74,7 @@ class BoundaryKeys(beam.DoFn):  # type: ignore[misc]
         yield 0, keys.tobytes()
 
 
-class FindBoundaries(beam.DoFn):  # type: ignore[misc]
+class FindBoundaries(beam.DoFn):
     """The smallest shuffle key of each shard after the first."""
 
     def __init__(self, n_shards: int) -> None:
@@ -259,7 +257,9 @@ def _shares(rows: pa.Table, tokens: npt.NDArray[np.int64]) -> dict[str, dict[str
         for code, value in enumerate(values.dictionary.to_pylist()):
             mine = codes == code
             found["unknown" if value is None else str(value)] = [
-                int(mine.sum()), int(tokens[mine].sum()), int(tokens[mine & first].sum())
+                int(mine.sum()),
+                int(tokens[mine].sum()),
+                int(tokens[mine & first].sum()),
             ]
         result[by] = found
     return result
@@ -272,6 +272,7 @@ class PlanShard:
     stage_fingerprint: str
 
     def __call__(self, element: tuple[int, Iterable[tuple[str, int, str]]]) -> Task:
+        """The task of one shard; its fingerprint names every byte that goes into it."""
         number, found = element
         segments = sorted(found)
         mark = hashing.fingerprint(
@@ -281,7 +282,7 @@ class PlanShard:
         return Task(f"shard-{number:05d}", mark, payload)
 
 
-class RunOpenTask(beam.DoFn):  # type: ignore[misc]
+class RunOpenTask(beam.DoFn):
     """Run a task unless it is committed under its fingerprint."""
 
     def __init__(self, work: WriteShard, committed: dict[str, str]) -> None:

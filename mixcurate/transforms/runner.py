@@ -65,7 +65,7 @@ def parse_beam_args(argv: Sequence[str]) -> BeamArgs:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for options in [PipelineOptions, *_all_option_classes()]:
         try:
-            options._add_argparse_args(parser)  # noqa: SLF001 - Beam has no public way to ask
+            options._add_argparse_args(parser)
         except argparse.ArgumentError:
             continue  # two Beam classes that declare the same option
     try:
@@ -73,7 +73,7 @@ def parse_beam_args(argv: Sequence[str]) -> BeamArgs:
     except (argparse.ArgumentError, SystemExit) as error:
         raise RunnerError(f"bad Beam option: {error}") from error
     if unknown:
-        valid = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001
+        valid = [name for action in parser._actions for name in action.option_strings]
         problems = [
             f"unknown Beam option {name!r}; {nearest(name.split('=')[0], valid)}"
             for name in unknown

@@ -58,7 +58,7 @@ def read_scores(workdir: Workdir, part: str) -> Scores:
     )
 
 
-class MeasureRanges(beam.DoFn):  # type: ignore[misc]
+class MeasureRanges(beam.DoFn):
     """Range of quality and diversity over a part's pool."""
 
     def __init__(self, workdir: Workdir) -> None:
@@ -78,7 +78,7 @@ def merge_ranges(ranges: Iterable[tuple[Range, Range]]) -> tuple[Range, Range]:
     return first, second
 
 
-class SumExponentials(beam.DoFn):  # type: ignore[misc]
+class SumExponentials(beam.DoFn):
     """Documents of a part's pool, and the exact fixed-point sum of exp((p - 1) / tau)."""
 
     def __init__(self, workdir: Workdir, params: WeightParams) -> None:

@@ -68,7 +68,7 @@ def read_pool(workdir: Workdir, part: str, plan: DrawPlan) -> tuple[Pool, pa.Tab
     return Pool(domain, tokens, weight, hashing.uniform_keys(ids, plan.seed, "draw")), documents
 
 
-class Histogram(beam.DoFn):  # type: ignore[misc]
+class Histogram(beam.DoFn):
     """Tokens per domain and leading bits of the draw key in one part."""
 
     def __init__(self, workdir: Workdir, plan: DrawPlan) -> None:
@@ -90,7 +90,7 @@ def merge_bins(pieces: Iterable[bytes]) -> bytes:
     return draw.merge_histograms(empty + [np.frombuffer(p, draw.BIN) for p in pieces]).tobytes()
 
 
-class Candidates(beam.DoFn):  # type: ignore[misc]
+class Candidates(beam.DoFn):
     """The copies of one part that lie in the bin of their domain's target."""
 
     def __init__(self, workdir: Workdir, plan: DrawPlan) -> None:
@@ -110,7 +110,7 @@ class Candidates(beam.DoFn):  # type: ignore[misc]
         yield 0, found.tobytes()
 
 
-class FindThresholds(beam.DoFn):  # type: ignore[misc]
+class FindThresholds(beam.DoFn):
     """The last drawn copy of each domain."""
 
     def __init__(self, plan: DrawPlan) -> None:

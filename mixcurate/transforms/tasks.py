@@ -29,8 +29,15 @@ class Task:
 class Work(Protocol):
     """What is done with one task. Implementations are frozen dataclasses of plain fields."""
 
-    workdir: Workdir
-    stage: str
+    @property
+    def workdir(self) -> Workdir:
+        """Where the task's files are."""
+        ...
+
+    @property
+    def stage(self) -> str:
+        """The stage under which the task is committed."""
+        ...
 
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
         """Do the task and return what was done; the caller commits it."""
@@ -69,7 +76,7 @@ def check_accounting(what: str, result: TaskResult | Success) -> None:
         )
 
 
-class RunTask(beam.DoFn):  # type: ignore[misc]
+class RunTask(beam.DoFn):
     """Run a ``Work`` on each task."""
 
     def __init__(self, work: Work) -> None:
