@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -72,9 +73,9 @@ class EmbedTask(RunTask):
         """Load the model once per worker."""
         shared_encoder(self._embed.params, self._embed.threads)
 
-    def process(self, task: Task, *_: object) -> Any:
+    def process(self, task: Task, after: object = None) -> Iterator[TaskResult]:
         """Emit the task's result."""
-        for result in super().process(task):
+        for result in super().process(task, after):
             details = result.details
             self._padding.inc(details["padded_tokens"] - details["tokens"])
             self._forward.update(int(1000 * details["forward_seconds"]))

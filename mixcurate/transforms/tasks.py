@@ -85,8 +85,8 @@ class RunTask(beam.DoFn):
         self._tokens = Metrics.counter(f"mixcurate.{work.stage}", "tokens")
         self._rejected = Metrics.counter(f"mixcurate.{work.stage}", "rejected")
 
-    def process(self, task: Task, *_: object) -> Iterator[TaskResult]:
-        """Emit the task's result. Further arguments are side inputs that only order the work."""
+    def process(self, task: Task, after: object = None) -> Iterator[TaskResult]:  # noqa: ARG002
+        """Emit the task's result; ``after`` is a side input that only orders the work."""
         result = run_task(self._work, task)
         self._documents.inc(result.documents_in)
         self._tokens.inc(result.tokens)
