@@ -5,6 +5,7 @@ Imports are inside the commands: ``--help`` must not wait for Beam.
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -97,6 +98,73 @@ _add_stage("cluster", "Vectors to clusters and named domains.")
 _add_stage("score", "Quality, diversity and weight of each document.")
 _add_stage("plan", "Token targets per domain, and which documents meet them.")
 _add_stage("materialize", "Write the corpus and its manifest.")
+
+
+
+@main.command()
+@click.argument("folder", type=click.Path())
+def init(folder: str) -> None:
+    """Write a commented recipe to start from into FOLDER."""
+    from pipelines.start import init_recipe
+
+    click.echo(init_recipe(folder))
+
+
+@main.command()
+@click.argument("path", type=click.Path())
+@_JSON
+def inspect(path: str, as_json: bool) -> None:
+    """Show what is in any workdir, corpus or part file: schema, counts, proportions."""
+    from pipelines.inspect import inspect_path, render
+
+    info = inspect_path(path)
+    click.echo(json.dumps(info, indent=2, default=str) if as_json else render(info))
+
+
+@main.command()
+@click.argument("corpus", type=click.Path())
+@_JSON
+def verify(corpus: str, as_json: bool) -> None:
+    """Check CORPUS against its manifest; exit 1 on any difference."""
+    from mixcurate.io.verify import verify_corpus
+
+    problems = verify_corpus(corpus)
+    if as_json:
+        click.echo(json.dumps({"corpus": corpus, "ok": not problems, "problems": problems}))
+    else:
+        click.echo("\n".join(problems) if problems else f"{corpus}: agrees with its manifest")
+    if problems:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("workdir", type=click.Path())
+def report(workdir: str) -> None:
+    """Write report.html of WORKDIR: one self-contained file."""
+    from pipelines.start import report_of
+
+    click.echo(report_of(workdir))
+
+
+@main.command()
+@_JSON
+def doctor(as_json: bool) -> None:
+    """Show what is installed, what is missing, and the exact line that installs it."""
+    from pipelines.doctor import diagnose, render_doctor
+
+    rows, complete = diagnose()
+    click.echo(json.dumps(rows, indent=2) if as_json else render_doctor(rows))
+    if not complete:
+        sys.exit(1)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of the recipe."""
+    from mixcurate.recipe_file import recipe_schema
+
+    click.echo(json.dumps(recipe_schema(), indent=2))
+
 
 if __name__ == "__main__":
     sys.exit(main())

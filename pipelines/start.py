@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mixcurate.errors import InputError
+from mixcurate.errors import InputError, OutputError, RequestError
 from mixcurate.io import readers, storage
+from mixcurate.io.corpus import MANIFEST
 from mixcurate.io.workdir import Success, Workdir
-from mixcurate.recipe_file import load_recipe
+from mixcurate.recipe_file import load_recipe, starter_recipe
 from mixcurate.transforms.runner import parse_beam_args
 from pipelines import cluster, embed, ingest, materialize, plan, score
 from pipelines.job import Job, resolve
 from pipelines.progress import Reporter
+from pipelines.report import write_report
+from pipelines.summary import plan_table, run_summary, stage_summary
 
 _RUN: dict[str, Callable[[Job], Success]] = {
     "ingest": ingest.run,
@@ -57,22 +61,57 @@ def start_job(
 
 
 def run_stages(job: Job, stages: Sequence[str], *, as_json: bool) -> str:
-    """Run stages in order; what the last of them has to say."""
+    """Run stages in order; what there is to say on stdout.
+
+    The report is written at the end, with whatever stages there are.
+    """
     results = {stage: _RUN[stage](job) for stage in stages}
-    last = stages[-1]
+    report = write_report(job.workdir, job.corpus)
     if as_json:
-        return json.dumps(
-            {stage: _summary(success) for stage, success in results.items()}, indent=2
-        )
-    return f"{last}: done"
+        summary: dict[str, Any] = {
+            "workdir": job.workdir.root,
+            "report": report,
+            "stages": {stage: stage_summary(success) for stage, success in results.items()},
+        }
+        if "plan" in results:
+            summary["plan"] = storage.read_json(job.workdir.path("plan.json"))
+        if "materialize" in results:
+            summary["corpus"] = job.corpus
+            summary["manifest"] = storage.join(job.corpus, MANIFEST)
+        return json.dumps(summary, indent=2, sort_keys=True)
+    if stages[-1] == "materialize":
+        return run_summary(job, report)
+    if stages[-1] == "plan":
+        return plan_table(storage.read_json(job.workdir.path("plan.json")))
+    last = results[stages[-1]]
+    return f"{stages[-1]}: {last.documents_out:,} documents, {last.tokens:,} tokens"
 
 
-def _summary(success: Success) -> dict[str, Any]:
-    return {
-        "documents_in": success.documents_in,
-        "documents_out": success.documents_out,
-        "rejected": success.rejected,
-        "tokens": success.tokens,
-        "parts": len(success.parts),
-        "details": success.details,
-    }
+def init_recipe(folder: str) -> str:
+    """Write a starter recipe into ``folder``; what to do next.
+
+    Raises:
+        OutputError: there is a recipe already.
+    """
+    path = storage.join(folder, "recipe.yaml")
+    if storage.exists(path):
+        raise OutputError(f"{path} exists already; choose another folder or remove it")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(os.path.abspath(folder))).strip("-.")
+    storage.require_writable(folder)
+    storage.write_bytes(path, starter_recipe(name or "corpus").encode())
+    return f"wrote {path}\nSet inputs.path in it, then: mixcurate run {path}"
+
+
+def report_of(workdir: str) -> str:
+    """Write the report of a workdir; its path.
+
+    Raises:
+        RequestError: there is no workdir.
+    """
+    resolved = storage.join(workdir, "recipe.yaml")
+    if not storage.exists(resolved):
+        raise RequestError(f"{workdir} is no workdir: it has no recipe.yaml that a run has left")
+    output = load_recipe(resolved).output.path
+    root = os.path.abspath(workdir) if storage.is_local(workdir) else workdir
+    corpus = storage.join(root, "corpus") if output is None else output
+    return write_report(Workdir(root), corpus)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
-from mixcurate import recipe_file
+from mixcurate import recipe_file, recipe_messages
 from mixcurate.errors import RecipeError
 from mixcurate.params import Params
 from mixcurate.recipe import Recipe
@@ -221,6 +221,7 @@ def test_one_line_for_one_offender_of_a_union(monkeypatch: pytest.MonkeyPatch) -
         e: dict[str, Near | Literal["off"]] = Field(default_factory=dict)
 
     monkeypatch.setattr(recipe_file, "Recipe", Other)
+    monkeypatch.setattr(recipe_messages, "Recipe", Other)
     assert problems("a: x\nb: autp\nc: {threshhold: 1}\nd: [1]\ne: {k: of}\n") == [
         "recipe.yaml:1: a: must be a whole number or a list, got 'x'; write [x]",
         "recipe.yaml:2: b: must be 'auto' or a whole number, got 'autp'; "
@@ -500,7 +501,7 @@ RECIPES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(values=RECIPES)
 def test_dump_reads_back_as_equal(values: dict[str, Any], tmp_path_factory: Any) -> None:
     recipe = Recipe.model_validate(values)

@@ -19,8 +19,8 @@ _INPUT = 64 << 10
 _OUTPUT = 256 << 10
 
 #: Zstandard's output has no bound, so its input has: a block of 4 bytes can stand for 128 KiB, and
-#: this much gives 64 MiB at the most.
-_ZSTD_INPUT = 2 << 10
+#: this much gives 32 MiB at the most.
+_ZSTD_INPUT = 1 << 10
 
 #: Memory that an xz file may ask for.
 _XZ_MEMORY = 256 << 20
@@ -68,24 +68,25 @@ class _Gzip:
             return self._member.decompress(fed, max_length)
         except zlib.error as damage:
             self._damage = damage
-            return _salvage(before, fed, 4096)
+            return _salvage(before, fed)
 
 
-def _salvage(member: zlib._Decompress, fed: bytes, step: int) -> bytes:
+def _salvage(member: zlib._Decompress, fed: bytes) -> bytes:
     """All output of ``fed`` before its damage: in steps, then the last step byte by byte."""
     parts = []
-    while True:
-        before = member.copy()
-        try:
-            data = member.decompress(fed, step)
-        except zlib.error:
-            if step > 1:
-                parts.append(_salvage(before, fed, 1))
-            return b"".join(parts)
-        if not data:
-            return b"".join(parts)
-        parts.append(data)
-        fed = member.unconsumed_tail
+    try:
+        while True:
+            before = member.copy()
+            parts.append(member.decompress(fed, 4096))
+            fed = member.unconsumed_tail
+    except zlib.error:
+        pass
+    try:
+        for byte in range(len(fed)):
+            parts.append(before.decompress(fed[byte : byte + 1]))
+    except zlib.error:
+        pass
+    return b"".join(parts)
 
 
 class _Zstd:
@@ -159,7 +160,7 @@ class PlainStream:
         """The next ``size`` bytes, fewer only at the end; they stay to be read."""
         have = len(self._buffer) - self._offset
         if have < size:
-            parts = [self._buffer[self._offset :]]
+            parts = [self._buffer[self._offset :]] if have else []
             while have < size and (data := self._next(size - have)):
                 parts.append(data)
                 have += len(data)

@@ -7,11 +7,11 @@ import re
 import zlib
 from typing import Any
 
-from fastwarc.stream_io import BrotliReader, ChunkedReader
+from fastwarc.stream_io import BrotliReader
 
 from mixcurate.io.compression import open_plain
 
-_CHUNK_HEAD = re.compile(rb"[0-9A-Fa-f]{1,8}[ \t]*(;[^\r\n]*)?\r?\n")
+_CHUNK_HEAD = re.compile(rb"(?:\r?\n)?([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _HTML = re.compile(rb"<(!doctype\s+html|html|head|title|body|h1|div|table|p|br|a)[\s/>]", re.I)
 _SNIFFED = 1024
 
@@ -25,8 +25,7 @@ def decode_body(body: bytes, encodings: list[str], limit: int) -> bytes:
     """
     for encoding in reversed(encodings):
         if encoding == "chunked":
-            if _CHUNK_HEAD.match(body):
-                body = _drain(ChunkedReader(io.BytesIO(body)), limit) or body
+            body = _join_chunks(body) or body
         elif encoding == "br":
             body = _drain(BrotliReader(io.BytesIO(body)), limit) or body
         elif encoding == "deflate":
@@ -41,12 +40,22 @@ def looks_like_html(body: bytes) -> bool:
     return _HTML.search(body[:_SNIFFED]) is not None
 
 
+def _join_chunks(body: bytes) -> bytes:
+    """The chunks up to the last, or to the damage; fastwarc's reader knows no extensions."""
+    parts = []
+    end = 0
+    while (head := _CHUNK_HEAD.match(body, end)) and (size := int(head[1], 16)):
+        end = head.end() + size
+        parts.append(body[head.end() : end])
+    return b"".join(parts)
+
+
 def _drain(reader: Any, limit: int) -> bytes:
     """Up to ``limit + 1`` bytes, or what comes before the damage."""
     parts = []
     left = limit + 1
     try:
-        while left and (data := reader.read(min(left, 1 << 20))):
+        while left and (data := reader.read(min(left, 64 << 10))):
             parts.append(data)
             left -= len(data)
     except OSError:  # fastwarc's word for data that it cannot decode

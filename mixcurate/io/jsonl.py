@@ -134,14 +134,17 @@ def _not_jsonl(head: bytes) -> str | None:
     told one by one.
     """
     lines = [line for line in head.removeprefix(_BOM).split(b"\n") if line and not line.isspace()]
-    if not lines or any(map(_is_json, lines)):
+    if not lines or _is_json(lines[0]):
+        return None
+    first = lines[0].strip()
+    if first == b"[" or first.startswith(b"[{"):  # its last line may be JSON by itself
+        return "the file is one JSON array; each object needs a line of its own"
+    if any(map(_is_json, lines)):
         return None
     if b"\0" in head:
         return "no line at the beginning is JSON, and there are zero bytes: a binary file, UTF-16?"
-    if lines[0].lstrip().startswith(b"["):
-        return "no line at the beginning is JSON (one array? each object needs a line of its own)"
     # The last line may be a good one that goes on after the head.
     cut = lines[-1] if len(head) == _HEAD else b""
-    if lines[0].lstrip().startswith(b"{") or cut.startswith(b"{"):
+    if first.startswith(b"{") or cut.startswith(b"{"):
         return None
     return "no line at the beginning is JSON"

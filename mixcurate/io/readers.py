@@ -233,7 +233,7 @@ def _nothing_matches(pattern: str, given: str) -> str:
     folder = _folder_of(pattern)
     if not storage.exists(folder):
         return f"no file matches {given}: the folder {folder} does not exist"
-    if fs.glob(inner):
+    if any(map(fs.isdir, fs.glob(inner))):
         return f"no file matches {given} in {folder}, only folders do: add /** to read their files"
     names = storage.list_names(folder)
     stem = _MAGIC.sub("", posixpath.basename(pattern.rstrip("/")))

@@ -1,8 +1,9 @@
 """Keywords of domains by class-based TF-IDF over a bounded sample of their documents.
 
-W(t, c) = tf(t, c) * log(1 + A / f(t)), with tf the share of class c's words that are t, A the mean
-number of words per class and f(t) the frequency of t over all classes (BERTopic, arXiv 2203.05794,
-equation 2).
+W(t, c) = p(t | c) * log(p(t | c) / p(t)): how often a word is in class c, times how much more often
+than anywhere. It is what word t adds to the relative entropy of the class, so that words frequent
+everywhere weigh nothing, which class-based TF-IDF (BERTopic, arXiv 2203.05794, equation 2) only
+approximates by log(1 + A / f(t)).
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ def keywords(
     frequency = np.zeros((n_domains, len(words)))
     for domain in range(n_domains):
         frequency[domain] = np.asarray(counts[domains == domain].sum(axis=0)).ravel()
-    total = frequency.sum(axis=1, keepdims=True)
-    idf = np.log1p(total.mean() / np.maximum(frequency.sum(axis=0), 1))
-    weight = frequency / np.maximum(total, 1) * idf
+    in_class = frequency / np.maximum(frequency.sum(axis=1, keepdims=True), 1)
+    overall = frequency.sum(axis=0) / frequency.sum()
+    weight = in_class * np.log(np.maximum(in_class, 1e-300) / overall)
     best = [np.lexsort((words, -row))[:count] for row in weight]
     return [
         [str(words[i]) for i in order if row[i] > 0]
