@@ -100,7 +100,6 @@ _add_stage("plan", "Token targets per domain, and which documents meet them.")
 _add_stage("materialize", "Write the corpus and its manifest.")
 
 
-
 @main.command()
 @click.argument("folder", type=click.Path())
 def init(folder: str) -> None:

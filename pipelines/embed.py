@@ -33,10 +33,17 @@ def run(job: Job) -> Success:
     work = split(job.workdir, EMBED, tasks)
     say_resumed(job, EMBED, len(work.done), len(tasks))
     if work.todo:
+        left = ingested.documents_out - sum(result.documents_out for result in work.done)
         with job.reporter.watch(
-            job.workdir, EMBED, stage=EMBED, done=len(work.done), tasks=len(tasks)
+            job.workdir, EMBED, stage=EMBED, done=len(work.done), tasks=len(tasks), documents=left
         ):
-            job.run_pipeline(EMBED, stage(job, params, work.todo).build, work_seconds=0)
+            job.run_pipeline(
+                EMBED,
+                stage(job, params, work.todo).build,
+                work_seconds=0,
+                # one process per machine: its threads share the model, and the GPU has one owner
+                experiments=("no_use_multiple_sdk_containers",),
+            )
     results = list(job.workdir.committed(EMBED).values())
     parts = [Part(r.task, r.documents_out, r.tokens, r.outputs[0].digest) for r in results]
     details = {

@@ -63,7 +63,12 @@ class Job:
         return success
 
     def run_pipeline(
-        self, stage: str, build: Callable[[beam.Pipeline], None], *, work_seconds: float
+        self,
+        stage: str,
+        build: Callable[[beam.Pipeline], None],
+        *,
+        work_seconds: float,
+        experiments: tuple[str, ...] = (),
     ) -> None:
         """Run one Beam pipeline to its end.
 
@@ -72,7 +77,9 @@ class Job:
             JobError: anything else, with the traceback left in the workdir.
         """
         name = re.sub(r"[^a-z0-9-]+", "-", f"{self.recipe.name}-{stage}".lower()).strip("-")
-        pipeline = make_pipeline(self.runner, job_name=name, work_seconds=work_seconds)
+        pipeline = make_pipeline(
+            self.runner, job_name=name, work_seconds=work_seconds, experiments=experiments
+        )
         build(pipeline)
         try:
             pipeline.run().wait_until_finish()

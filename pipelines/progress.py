@@ -34,7 +34,14 @@ class Reporter:
 
     @contextlib.contextmanager
     def watch(
-        self, workdir: Workdir, label: str, *, stage: str, done: int, tasks: int
+        self,
+        workdir: Workdir,
+        label: str,
+        *,
+        stage: str,
+        done: int,
+        tasks: int,
+        documents: int | None = None,
     ) -> Iterator[None]:
         """Show the progress of a stage while the block runs.
 
@@ -44,8 +51,10 @@ class Reporter:
             stage: whose task manifests count.
             done: tasks that were finished before.
             tasks: tasks in all.
+            documents: documents still to do, if known; time left is told from them, else from
+                tasks.
         """
-        watcher = _Watcher(workdir, stage, done, tasks)
+        watcher = _Watcher(workdir, stage, done, tasks, documents)
         stop = threading.Event()
         show = self._bar if self._console.is_terminal else self._lines
         thread = threading.Thread(target=show, args=(watcher, label, stop), daemon=True)
@@ -65,10 +74,10 @@ class Reporter:
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
-            bar = progress.add_task(label, total=watcher.tasks, state="")
+            bar = progress.add_task(label, total=1.0, state="")
             while not stop.wait(_POLL_SECONDS):
                 state = watcher.look()
-                progress.update(bar, completed=watcher.completed, state=state)
+                progress.update(bar, completed=watcher.share, state=state)
 
     def _lines(self, watcher: _Watcher, label: str, stop: threading.Event) -> None:
         last = time.monotonic()
@@ -81,16 +90,38 @@ class Reporter:
 class _Watcher:
     """Counts what the tasks of a stage have done since it was made."""
 
-    def __init__(self, workdir: Workdir, stage: str, done: int, tasks: int) -> None:
-        self._workdir, self._stage, self._done = workdir, stage, done
-        self.tasks = tasks
-        self.completed = self._before = float(done)
+    def __init__(
+        self, workdir: Workdir, stage: str, done: int, tasks: int, documents: int | None
+    ) -> None:
+        self._workdir, self._stage = workdir, stage
+        self._before = self._done = done
+        self._tasks, self._expected = tasks, documents
         self._seen = set(storage.list_names(workdir.tasks_folder(stage)))
         self._documents = self._tokens = 0
         self._started = time.monotonic()
+        self.share = 0.0
 
     def look(self) -> str:
         """Read the traces; say how far the stage is, how fast, and how long it will take."""
+        self._read_manifests()
+        running_documents, running_tokens = self._read_heartbeats()
+        documents = self._documents + running_documents
+        tokens = self._tokens + running_tokens
+        seconds = max(time.monotonic() - self._started, 1e-3)
+        if self._expected:
+            self.share = documents / self._expected
+        else:
+            self.share = (self._done - self._before) / max(self._tasks - self._before, 1)
+        left = ""
+        if 0 < self.share < 1:
+            rest = seconds * (1 - self.share) / self.share
+            left = f", {int(rest // 60)}:{int(rest % 60):02d} left"
+        return (
+            f"{self._done}/{self._tasks} tasks, {documents:,} documents, "
+            f"{documents / seconds:,.0f} documents/s, {tokens / seconds:,.0f} tokens/s{left}"
+        )
+
+    def _read_manifests(self) -> None:
         folder = self._workdir.tasks_folder(self._stage)
         for name in storage.list_names(folder):
             if name.endswith(".json") and not name.startswith(".") and name not in self._seen:
@@ -99,27 +130,16 @@ class _Watcher:
                 result = storage.read_json(storage.join(folder, name))
                 self._documents += result["documents_in"]
                 self._tokens += result["tokens"]
-        documents, tokens, running = self._documents, self._tokens, 0
-        beats = self._workdir.path("_stages", self._stage, "progress")
-        for name in storage.list_names(beats):
+
+    def _read_heartbeats(self) -> tuple[int, int]:
+        """Documents and tokens of the tasks that are running."""
+        documents = tokens = 0
+        folder = self._workdir.path("_stages", self._stage, "progress")
+        for name in storage.list_names(folder):
             if name.startswith("."):
                 continue
             with contextlib.suppress(FileNotFoundError):  # the task ended just now
-                beat = storage.read_json(storage.join(beats, name))
+                beat = storage.read_json(storage.join(folder, name))
                 documents += beat["documents"]
                 tokens += beat["tokens"]
-                running += 1
-        seconds = max(time.monotonic() - self._started, 1e-3)
-        self.completed = min(self._done + 0.5 * running, self.tasks)
-        rate = f"{documents / seconds:,.0f} documents/s, {tokens / seconds:,.0f} tokens/s"
-        return (
-            f"{self._done}/{self.tasks} tasks, {documents:,} documents, {rate}{self._left(seconds)}"
-        )
-
-    def _left(self, seconds: float) -> str:
-        """Time left, from the tasks finished since the stage was started this time."""
-        new = self.completed - self._before
-        if new <= 0 or self.completed >= self.tasks:
-            return ""
-        left = seconds * (self.tasks - self.completed) / new
-        return f", {int(left // 60)}:{int(left % 60):02d} left"
+        return documents, tokens

@@ -77,7 +77,7 @@ def loading_lines(corpus: str, manifest: dict[str, Any]) -> list[str]:
             "from datasets import load_from_disk",
             f'corpus = load_from_disk("{corpus}")["train"]',
             "print(corpus)",
-            'for row in corpus.select(range(min(3, len(corpus)))):',
+            "for row in corpus.select(range(min(3, len(corpus)))):",
             '    print(row["domain_name"], row["n_tokens"], row["text"][:60])',
         ]
     tars = [shard["path"] for shard in manifest["shards"] if shard["format"] == "webdataset"]

@@ -15,7 +15,7 @@ from typing import IO, Protocol
 import zstandard
 
 #: What is read of a file at once, and what one decoder call may give.
-_INPUT = 64 << 10
+_INPUT = 32 << 10
 _OUTPUT = 256 << 10
 
 #: Zstandard's output has no bound, so its input has: a block of 4 bytes can stand for 128 KiB, and

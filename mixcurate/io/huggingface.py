@@ -18,6 +18,7 @@ SPLITS = "dataset_dict.json"
 
 _DATA_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".jsonl.zst")
 _FILE_MAGIC = b"ARROW1"
+_MESSAGE = b"\xff" * 4
 
 
 def list_data_files(folder: str) -> list[str]:
@@ -98,9 +99,11 @@ def _open_file(stream: IO[bytes]) -> Any:
 
 
 def _has_end(stream: IO[bytes]) -> bool:
-    """Whether a stream ends with its mark: a message of length 0 (before Arrow 0.15 without -1)."""
-    stream.seek(-4, 2)
-    return stream.read(4) == bytes(4)
+    """Whether a stream ends with its mark, an empty message. Before Arrow 0.15 it had no prefix."""
+    stream.seek(0)
+    mark = bytes(4) if stream.read(4) != _MESSAGE else _MESSAGE + bytes(4)
+    stream.seek(-len(mark), 2)
+    return stream.read(8) == mark
 
 
 def _saved(folder: str) -> list[str]:

@@ -133,18 +133,19 @@ def _not_jsonl(head: bytes) -> str | None:
     One good line, or a first line that begins like an object, is enough: then broken lines are
     told one by one.
     """
-    lines = [line for line in head.removeprefix(_BOM).split(b"\n") if line and not line.isspace()]
-    if not lines or _is_json(lines[0]):
+    *lines, cut = head.removeprefix(_BOM).split(b"\n")
+    if len(head) < _HEAD:  # the whole file: its last line is not cut
+        lines, cut = [*lines, cut], b""
+    lines = [line.strip() for line in lines if line and not line.isspace()]
+    first = lines[0] if lines else cut.strip()
+    if not first or (lines and _is_json(first)):
         return None
-    first = lines[0].strip()
-    if first == b"[" or first.startswith(b"[{"):  # its last line may be JSON by itself
+    if first == b"[" or first.startswith(b"[{"):  # the last line may be JSON by itself
         return "the file is one JSON array; each object needs a line of its own"
     if any(map(_is_json, lines)):
         return None
     if b"\0" in head:
         return "no line at the beginning is JSON, and there are zero bytes: a binary file, UTF-16?"
-    # The last line may be a good one that goes on after the head.
-    cut = lines[-1] if len(head) == _HEAD else b""
-    if first.startswith(b"{") or cut.startswith(b"{"):
+    if first.startswith(b"{") or cut.startswith(b"{"):  # that may be a good one
         return None
     return "no line at the beginning is JSON"

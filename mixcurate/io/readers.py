@@ -238,7 +238,7 @@ def _nothing_matches(pattern: str, given: str) -> str:
     names = storage.list_names(folder)
     stem = _MAGIC.sub("", posixpath.basename(pattern.rstrip("/")))
     close = difflib.get_close_matches(stem, names, n=3, cutoff=0.5)
-    hint = f"; similar names there: {', '.join(close)}" if close else ""
+    hint = f"; similar names there: {', '.join(sorted(close))}" if close else ""
     return f"no file matches {given} in the folder {folder} ({len(names)} names){hint}"
 
 

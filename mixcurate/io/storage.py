@@ -1,7 +1,7 @@
 """Files on any filesystem (local, gs://, s3://, …) through fsspec: list, open, write atomically.
 
 A file written here exists whole under its name or not at all: locally by writing beside it and
-renaming, on object stores because an object appears when its upload ends.
+renaming, elsewhere by uploading it once it is whole.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 import os
 import posixpath
 import shutil
+import tempfile
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -86,12 +87,18 @@ def _info(path: str, entry: dict[str, Any]) -> FileInfo:
 
 
 def glob(pattern: str) -> list[FileInfo]:
-    """Files that match ``pattern``, sorted by path; a folder means every file below it."""
+    """Files that match ``pattern``, sorted by path; a folder means every file below it.
+
+    The name of an existing file or folder stands for itself, whatever characters it has.
+    """
     fs, inner = filesystem(pattern)
-    if fs.isdir(inner):
-        inner = inner.rstrip("/") + "/**"
     scheme = pattern.split("://", 1)[0] + "://" if "://" in pattern else ""
-    found = fs.glob(inner, detail=True)
+    if fs.isdir(inner):
+        found = fs.find(inner, detail=True)
+    elif fs.isfile(inner):
+        found = {inner: fs.info(inner)}
+    else:
+        found = fs.glob(inner, detail=True)
     return [
         _info(scheme + name, entry)
         for name, entry in sorted(found.items())
@@ -100,7 +107,7 @@ def glob(pattern: str) -> list[FileInfo]:
 
 
 def list_names(folder: str) -> list[str]:
-    """Sorted names of the files directly in ``folder``; empty when there is no such folder."""
+    """Sorted names of what is directly in ``folder``; empty when there is no such folder."""
     fs, inner = filesystem(folder)
     try:
         entries = fs.ls(inner, detail=True, refresh=True) if not is_local(folder) else fs.ls(inner)
@@ -122,11 +129,16 @@ def open_read(path: str) -> IO[bytes]:
 def open_atomic(path: str) -> Iterator[IO[bytes]]:
     """Open ``path`` for writing; it appears under its name only if the block ends well."""
     if not is_local(path):
-        with fsspec.open(path, "wb") as stream:
-            yield stream
+        fs, inner = filesystem(path)
+        # closing an object that is half written would make it appear, so it is not begun before
+        with tempfile.TemporaryDirectory(prefix="mixcurate-") as scratch:
+            whole = os.path.join(scratch, "upload")
+            with open(whole, "wb") as stream:
+                yield stream
+            fs.put_file(whole, inner)
         return
     folder, name = os.path.split(path)
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder or ".", exist_ok=True)
     temporary = os.path.join(folder, f"{_TEMPORARY}{name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as stream:
@@ -216,7 +228,7 @@ def link(source: str, target: str) -> None:
         fs.cp_file(filesystem(source)[1], inner)
         return
     folder, name = os.path.split(target)
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder or ".", exist_ok=True)
     temporary = os.path.join(folder, f"{_TEMPORARY}{name}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         os.remove(temporary)

@@ -7,7 +7,6 @@ here: a record that is shorter than it declares, bytes between records that belo
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,7 +30,6 @@ _UNKNOWN = {"", "unknown", "unknown/unknown", "application/octet-stream", "appli
 
 #: Bytes between two records that are no loss: writers end a record with more or fewer newlines.
 _PADDING = 16
-_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +145,11 @@ class _Tape:
     def header_end(self, position: int) -> int | None:
         """Where the content of the record at ``position`` begins; None if its header is cut."""
         start = self._stream.tell() - len(self.recent)
-        blank = _BLANK_LINE.search(self.recent, max(0, position - start))
-        return start + blank.end() if blank else None
+        end = -1
+        for blank in (b"\n\r\n", b"\n\n"):  # whichever comes first
+            found = self.recent.find(blank, max(0, position - start), None if end < 0 else end)
+            end = end if found < 0 else found + len(blank)
+        return None if end < 0 else start + end
 
 
 def _add(builder: RawBuilder, record: Any, kind: _Kind) -> Rejection | None:

@@ -33,12 +33,23 @@ def capacity(available: Int64Array, max_epochs: float) -> Int64Array:
 
 
 def largest_feasible(shares: Float64Array, limit: Int64Array) -> int:
-    """The largest budget at which no domain is short, at these shares."""
+    """The largest budget at which no domain is short, at these shares.
+
+    Rounding to whole tokens makes the limit fuzzy by some tokens of the tightest domain: the result
+    works, and one token more does not.
+    """
     needed = shares > 0
-    budget = math.floor(np.min(limit[needed] / shares[needed]))
-    while budget > 0 and np.any(apportion(shares, budget) > limit):
-        budget -= 1  # the largest remainder may add one token to the tightest domain
-    return budget
+    works = math.floor(np.min(limit[needed] / shares[needed]))
+    while works > 0 and np.any(apportion(shares, works) > limit):
+        works -= 1
+    fails = math.ceil(np.min((limit[needed] + 1) / shares[needed])) + 1  # even rounded down
+    while fails - works > 1:
+        middle = (works + fails) // 2
+        if np.any(apportion(shares, middle) > limit):
+            fails = middle
+        else:
+            works = middle
+    return works
 
 
 def token_targets(

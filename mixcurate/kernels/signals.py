@@ -1,7 +1,8 @@
 """Quality signals of texts: the published heuristics as columns, computed per batch.
 
-A *word* is a maximal run of non-whitespace; a *line* is a run without newline that is not blank.
-(Tools that count tokens of a linguistic tokenizer as words reach other values.) Sources: Gopher
+A *word* is a maximal run of non-whitespace; a *line* is a run without newline that is not blank,
+less the whitespace around it; characters are Unicode code points. (Tools that count tokens of a
+linguistic tokenizer as words reach other values.) Sources: Gopher
 (arXiv 2112.11446, appendix A.1.1) and FineWeb (arXiv 2406.17557, section 3.6).
 """
 
@@ -19,8 +20,8 @@ SIGNALS: dict[str, str] = {
     "mean_word_length": "mean characters in a word",
     "symbol_word_ratio": "number signs and ellipses per word",
     "alpha_words": "share of words with at least one letter",
-    "stop_words": "how many of eight English stop words occur",
-    "bullet_lines": "share of lines that start with a bullet",
+    "stop_words": "how many of eight English stop words occur, in any case",
+    "bullet_lines": "share of lines that start with a bullet and a blank",
     "ellipsis_lines": "share of lines that end in an ellipsis",
     "punctuated_lines": "share of lines that end in terminal punctuation",
     "short_lines": "share of lines of at most 30 characters",
@@ -57,7 +58,7 @@ def text_signals(text: pa.Array) -> pa.RecordBatch:
         bullets=_count(r"(?m)^[^\S\n]*[•‣▪●◦○*\-–][^\S\n]"),
         ellipses=_count(r"(?m)(?:\.\.\.|…)[^\S\n]*$"),
         punctuated=_count(r"""(?m)[.!?…。！？؟।][\"'”’»)\]]*[^\S\n]*$"""),
-        short=_count(r"(?m)^[^\S\n]*[^\s][^\n]{0,29}$"),
+        short=_count(r"(?m)^[^\S\n]*\S(?:[^\n]{0,28}\S)?[^\S\n]*$"),
         newlines=pl.col("text").str.count_matches("\n", literal=True),
     )
     ratios = (

@@ -84,7 +84,8 @@ def explicit(
         shares float64 ``[n]``, the budget in tokens, and notes on what was done.
 
     Raises:
-        PlanError: the targets alone exceed the budget, or proportions have no budget to be of.
+        PlanError: the targets alone exceed the budget, ask for no token at all, or are proportions
+            without a budget to be of.
     """
     unnamed = np.array([i not in targets for i in range(len(available))])
     rest = available * unnamed
@@ -110,11 +111,13 @@ def explicit(
     notes: list[str] = []
     if rest.sum() > 0:
         tokens = tokens + max(left, 0.0) * rest / rest.sum()
-    elif abs(left) > 0.5:
+    elif abs(left) > 0.5 and tokens.sum() > 0:
         notes.append(
             f"the targets add up to {tokens.sum():,.0f} of {budget:,} tokens; all were scaled by "
             f"{budget / tokens.sum():.6g}"
         )
+    if not tokens.sum() > 0:
+        raise PlanError("mixture.domains: the targets of all domains are zero; raise one of them")
     return tokens / tokens.sum(), budget, notes
 
 

@@ -28,7 +28,7 @@ def main_text(payload: bytes, charset: str | None, url: str | None) -> str | Non
     if charset:
         try:
             page = payload.decode(charset)
-        except (LookupError, UnicodeDecodeError):
+        except (LookupError, ValueError):
             page = payload  # a wrong declaration: let the extractor sniff
     text = trafilatura.extract(
         page, url=url, include_comments=False, include_tables=True, config=_CONFIG

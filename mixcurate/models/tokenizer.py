@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from typing import Protocol
 
 import numpy as np
@@ -13,9 +14,11 @@ from tokenizers import Tokenizer
 from mixcurate.errors import InputError
 from mixcurate.models.embedded import tekken
 
-#: Byte-pair merging of one long run without a break is quadratic; such runs are cut to this many
-#: characters, which changes the count by at most one token a cut.
+#: A run without a break, be it of words or of blanks, overflows the stack of the vocabulary's
+#: regular expression or takes quadratic time; texts with such runs are cut to this many characters,
+#: which changes the count by a token or so a cut.
 _LONGEST_RUN = 4_096
+_RUNS = re.compile(r"\S+|\s+")
 
 
 class TokenCounter(Protocol):
@@ -75,6 +78,6 @@ def _cut(text: str) -> list[str]:
     """The text itself, or, if it is very long, slices that bound the cost of a hostile one."""
     if len(text) <= _LONGEST_RUN:
         return [text]
-    if max(map(len, text.split())) <= _LONGEST_RUN if not text.isspace() else False:
+    if max(map(len, _RUNS.findall(text))) <= _LONGEST_RUN:
         return [text]
     return [text[start : start + _LONGEST_RUN] for start in range(0, len(text), _LONGEST_RUN)]

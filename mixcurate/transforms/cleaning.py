@@ -106,7 +106,10 @@ class Cleaner:
             if not mine.any():
                 continue
             values = signals.column(name).to_numpy()
-            details = [filters.describe(name, value, bounds) for value in values]
+            details = [
+                filters.describe(name, value, bounds) if bad else ""
+                for value, bad in zip(values.tolist(), mine.tolist(), strict=True)
+            ]
             self._reject(table, mine, stage, f"filter_{name}", details, rejected)
         keep = pa.array(failed < 0)
         return table.filter(keep), signals.filter(keep)

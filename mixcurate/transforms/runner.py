@@ -148,19 +148,24 @@ def local_processes(args: BeamArgs, work_seconds: float) -> int:
     return args.workers if work_seconds > _WORTH_PROCESSES_SECONDS else 0
 
 
-def make_pipeline(args: BeamArgs, *, job_name: str, work_seconds: float) -> beam.Pipeline:
+def make_pipeline(
+    args: BeamArgs, *, job_name: str, work_seconds: float, experiments: tuple[str, ...] = ()
+) -> beam.Pipeline:
     """A pipeline for one stage.
 
     Args:
         args: checked options.
         job_name: Dataflow job name.
         work_seconds: rough cost of the stage on one core; decides about worker processes.
+        experiments: Dataflow experiments that the stage needs.
     """
     argv = list(args.argv)
     if not args.is_local:
         argv.append(f"--runner={args.runner}")
         if args.is_dataflow and not _given("--job_name", argv):
             argv.append(f"--job_name={job_name}")
+        if args.is_dataflow:
+            argv += [f"--experiments={name}" for name in experiments]
         return beam.Pipeline(options=PipelineOptions(argv))
     _quiet_local_runner()
     processes = local_processes(args, work_seconds)

@@ -170,7 +170,7 @@ def test_a_damaged_body_gives_what_can_be_decoded() -> None:
     cut = decode_body(gzip.compress(body)[:-2_000], ["gzip"], 1 << 20)
     assert body.startswith(cut)
     assert len(cut) > 10_000
-    assert decode_body(chunked(body)[:-5_000], ["chunked"], 1 << 20) == body[: -5_000 + 9]
+    assert decode_body(chunked(body)[:-5_000], ["chunked"], 1 << 20) == body[: -5_000 + 7]
     assert decode_body(b"5\r\nhello\r\njunk", ["chunked"], 1 << 20) == b"hello"
 
 

@@ -1,0 +1,67 @@
+"""A small real job that the pipeline tests share."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from pipelines.cli import main
+from tests.documents import real_documents, write_jsonl
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+RECIPE = {
+    "name": "small",
+    "workdir": "work",
+    "inputs": [{"path": "in/*.jsonl", "source": "reference"}],
+    "ingest": {"part_documents": 60},
+    "embed": {"max_tokens": 16},
+    "cluster": {"k": 24, "prune": {"min_quality": 0.4}, "merge": {"domains": 4}},
+    "mixture": {"strategy": "uniform", "budget_tokens": 40_000, "max_epochs": 8},
+    "output": {"formats": ["arrow", "webdataset"], "shards_multiple_of": 4},
+}
+
+
+def corpus_digest(corpus: Path) -> dict[str, str]:
+    """sha256 of every file of a corpus."""
+    files = sorted(path for path in corpus.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(corpus)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def write_job(folder: Path, documents: int = 300, **changes: object) -> Path:
+    """A folder with input in two files and a recipe; the recipe's path."""
+    found = real_documents(documents)
+    write_jsonl(folder / "in" / "a.jsonl", found[: documents // 3])
+    write_jsonl(folder / "in" / "b.jsonl", found[documents // 3 :] + found[:5])
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE | changes))
+    return recipe
+
+
+def invoke(*args: str | Path) -> Result:
+    """Run the ``mixcurate`` command in this process."""
+    return CliRunner().invoke(main, [str(arg) for arg in args], catch_exceptions=False)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run; read it, do not change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    result = invoke("run", write_job(folder))
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def job_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a job in a fresh folder."""
+    return lambda **changes: write_job(tmp_path, **changes)

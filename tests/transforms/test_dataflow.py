@@ -1,0 +1,129 @@
+"""Every stage translates for Dataflow without network, and only embed asks for an accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import apache_beam as beam
+import pytest
+from apache_beam.portability.api import beam_runner_api_pb2 as api
+
+from mixcurate.io.readers import InputParams
+from mixcurate.io.workdir import Workdir
+from mixcurate.kernels.cleaning import IngestParams
+from mixcurate.kernels.clustering import ClusterParams
+from mixcurate.kernels.scoring import WeightParams
+from mixcurate.models.encoders import EmbedParams
+from mixcurate.transforms import cluster, embed, ingest, materialize, score, select
+from mixcurate.transforms.runner import make_pipeline, parse_beam_args
+from mixcurate.transforms.tasks import Split, Task
+
+pytest.importorskip("google.cloud.storage", reason="needs the extra gcp")
+
+IMAGE = "example.org/mixcurate:1"
+ARGS = parse_beam_args(
+    [
+        "--runner=DataflowRunner",
+        "--project=project-x",
+        "--region=us-central1",
+        "--temp_location=gs://bucket/temp",
+        "--staging_location=gs://bucket/staging",
+        f"--sdk_container_image={IMAGE}",
+        "--sdk_location=container",
+        "--dry_run=True",
+        "--no_auth",
+    ]
+)
+WORKDIR = Workdir("gs://bucket/work")
+TASKS = [Task("a-00000", "f"), Task("b-00000", "f")]
+NOTHING_DONE = Split([], TASKS)
+
+
+def embed_stage() -> embed.Embed:
+    work = embed.EmbedPart(WORKDIR, EmbedParams(), threads=1)
+    return embed.Embed(work=work, todo=TASKS, resource_hints=ARGS.is_dataflow)
+
+
+def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
+    plan = select.DrawPlan([10, 10], [2.0, 2.0], 4, False, 8, 17)
+    parts = [task.name for task in TASKS]
+    return {
+        "ingest": ingest.Ingest(
+            ingest.Extract(WORKDIR, [InputParams(path="x")], IngestParams(), {}, 1),
+            NOTHING_DONE,
+            {},
+            4,
+        ).build,
+        "embed": embed_stage().build,
+        "cluster": cluster.Cluster(
+            WORKDIR, ClusterParams(), 17, 8, 0.5, parts, "f", False, NOTHING_DONE, TASKS
+        ).build,
+        "score": score.Score(score.ScorePart(WORKDIR, WeightParams(), 17), parts, TASKS).build,
+        "plan": select.Select(select.SelectPart(WORKDIR, plan), parts, TASKS).build,
+        "materialize": materialize.Materialize(
+            materialize.ExchangePart(WORKDIR, 4),
+            materialize.WriteShard(WORKDIR, "gs://bucket/work/corpus", ("arrow",), 4),
+            parts,
+            NOTHING_DONE,
+            {},
+            "f",
+        ).build,
+    }
+
+
+def translated(stage: str) -> api.Pipeline:
+    pipeline = make_pipeline(ARGS, job_name=f"test-{stage}", work_seconds=0)
+    stages()[stage](pipeline)
+    return pipeline.run().job.proto_pipeline
+
+
+def steps(proto: api.Pipeline) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """(name, container image, resource hints) of each step that runs on workers."""
+    for transform in proto.components.transforms.values():
+        if not transform.subtransforms and transform.environment_id:
+            environment = proto.components.environments[transform.environment_id]
+            image = api.DockerPayload.FromString(environment.payload).container_image
+            hints = {
+                urn.split(":")[-2]: value.decode()
+                for urn, value in environment.resource_hints.items()
+            }
+            yield transform.unique_name, image, hints
+
+
+@pytest.mark.parametrize("stage", list(stages()))
+def test_a_stage_translates_and_only_embed_asks_for_a_gpu(stage: str) -> None:
+    found = list(steps(translated(stage)))
+    assert {image for _, image, _ in found} == {IMAGE}
+    hinted = [name for name, _, hints in found if hints]
+    assert hinted == (["Embed"] if stage == "embed" else [])
+
+
+def test_the_hint_is_the_recipes_and_sits_between_fusion_breaks() -> None:
+    proto = translated("embed")
+    (hints,) = [hints for name, _, hints in steps(proto) if name == "Embed"]
+    assert hints["accelerator"] == EmbedParams().accelerator
+    assert int(hints["min_ram_bytes"]) == 16_000_000_000
+    transforms = proto.components.transforms.values()
+    makers = {
+        output: transform for transform in transforms for output in transform.outputs.values()
+    }
+    (embed_step,) = [t for t in transforms if t.unique_name == "Embed"]
+    (source,) = embed_step.inputs.values()
+    assert "spread" in makers[source].unique_name
+    reshuffles = [t.unique_name for t in transforms if t.spec.urn == "beam:transform:reshuffle:v1"]
+    assert {"Parts: spread", "Release the GPU"} <= set(reshuffles)
+
+
+def test_on_dataflow_one_process_owns_the_model() -> None:
+    pipeline = make_pipeline(
+        ARGS, job_name="x", work_seconds=0, experiments=("no_use_multiple_sdk_containers",)
+    )
+    experiments = pipeline.options.get_all_options()["experiments"]
+    assert "no_use_multiple_sdk_containers" in experiments
+
+
+def test_a_local_run_sets_no_hints() -> None:
+    pipeline = make_pipeline(parse_beam_args([]), job_name="x", work_seconds=0)
+    work = embed.EmbedPart(WORKDIR, EmbedParams(), threads=1)
+    embed.Embed(work=work, todo=TASKS, resource_hints=False).build(pipeline)
+    assert not any(hints for _, _, hints in steps(pipeline.to_runner_api()))
