@@ -22,6 +22,12 @@ from mixcurate.io.shard_content import GROUPS, Content, add_to, read_shard, sha2
 
 _FOLDERS = {"arrow": ("train", ".arrow"), "webdataset": ("wds", ".tar")}
 
+_KEYS = {"shards", "domains", "n_documents", "n_tokens", "budget_tokens"}
+_ENTRY_KEYS = {
+    "shards": {"path", "format", "bytes", "sha256", "n_documents", "n_tokens", "tokens_by_domain"},
+    "domains": {"domain", "name", "target_tokens", "available_tokens"},
+}
+
 
 def verify_corpus(corpus: str) -> list[str]:
     """Check a corpus against its manifest.
@@ -60,11 +66,23 @@ def _read_manifest(corpus: str) -> dict[str, Any]:
         manifest = storage.read_json(path)
     except orjson.JSONDecodeError as error:
         raise CorpusError(f"{path} is not JSON: {error}") from error
-    missing = {"manifest_version", "shards", "domains", "n_documents", "n_tokens"} - set(manifest)
-    if missing or manifest["manifest_version"] != 1:
-        what = f"lacks {', '.join(sorted(missing))}" if missing else "has another version than 1"
-        raise CorpusError(f"{path} {what}: it is not a manifest that this version can check")
+    problem = _not_ours(manifest)
+    if problem:
+        raise CorpusError(f"{path} {problem}: it is not a manifest that this version can check")
     return dict(manifest)
+
+
+def _not_ours(manifest: Any) -> str:
+    """What keeps a JSON value from being a manifest, or nothing."""
+    if not isinstance(manifest, dict):
+        return "holds no JSON object"
+    if manifest.get("manifest_version") != 1:
+        return f"has manifest_version {manifest.get('manifest_version')!r}, expected 1"
+    missing = {f"{key!r}" for key in _KEYS - set(manifest)}
+    for name, wanted in _ENTRY_KEYS.items():
+        for number, entry in enumerate(manifest.get(name, [])):
+            missing |= {f"{name}.{number}.{key}" for key in wanted - set(entry)}
+    return f"lacks {', '.join(sorted(missing)[:5])}" if missing else ""
 
 
 def _of_format(manifest: dict[str, Any], name: str) -> list[dict[str, Any]]:

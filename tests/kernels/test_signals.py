@@ -22,15 +22,15 @@ CLOSERS = "\"'”’»)]"
 
 
 def is_word_character(character: str) -> bool:
-    return character.isalnum() or character == "_" or character == "\u0301"
+    return character.isalnum() or character in "_\u0301"
 
 
 def occurs(word: str, text: str) -> bool:
     lower = f" {text.lower()} "
     return any(
-        not is_word_character(lower[m.start() - 1]) and not is_word_character(lower[m.end()])
-        for m in re.finditer(f"(?={word})", lower)
-        for m in [re.compile(word).match(lower, m.start())]
+        not is_word_character(lower[match.start() - 1])
+        and not is_word_character(lower[match.start() + len(word)])
+        for match in re.finditer(f"(?={word})", lower)
     )
 
 
@@ -50,12 +50,14 @@ def reference(text: str) -> dict[str, float]:
         "alpha_words": sum(any(c.isalpha() for c in word) for word in words) / n_words,
         "stop_words": sum(occurs(word, text) for word in STOP_WORDS),
         "bullet_lines": sum(
-            line.lstrip(WHITESPACE)[0] in BULLETS and line.lstrip(WHITESPACE)[1:2] in tuple(WHITESPACE)
+            line.lstrip(WHITESPACE)[0] in BULLETS
+            and line.lstrip(WHITESPACE)[1:2] in tuple(WHITESPACE)
             for line in raw
         )
         / n_lines,
         "ellipsis_lines": sum(line.endswith(("...", "…")) for line in lines) / n_lines,
-        "punctuated_lines": sum(line.rstrip(CLOSERS).endswith(TERMINAL) for line in lines) / n_lines,
+        "punctuated_lines": sum(line.rstrip(CLOSERS).endswith(TERMINAL) for line in lines)
+        / n_lines,
         "short_lines": sum(len(line) <= 30 for line in lines) / n_lines,
         "newline_ratio": text.count("\n") / n_words,
         "duplicate_lines": sum(repeated) / n_lines,
@@ -116,18 +118,26 @@ def test_rows_keep_their_order_among_empty_texts():
     assert_as_documented(texts)
 
 
-ALPHABET = [*"aAé日#*-–•….!?\"')_19🙂\u0301", *"\n\n\n   \r\t\u00a0\u2028\x1c", "the", "and ", "..."]
-LINES = st.lists(st.sampled_from(["one.", " one.", "two", "", "- x", "x" * 30, "y" * 31]), max_size=6)
+ALPHABET = [
+    *"aAé日#*-–•….!?\"')_19🙂\u0301",
+    *"\n\n\n   \r\t\u00a0\u2028\x1c",
+    "the",
+    "and ",
+    "...",
+]
+LINES = st.lists(
+    st.sampled_from(["one.", " one.", "two", "", "- x", "x" * 30, "y" * 31]), max_size=6
+)
 
 
 @given(st.lists(st.lists(st.sampled_from(ALPHABET), max_size=40).map("".join), max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_every_signal_is_as_documented_on_generated_text(texts):
     assert_as_documented(texts)
 
 
 @given(LINES.map("\n".join), LINES.map("\r\n".join))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_signal_is_as_documented_on_generated_lines(unix, dos):
     assert_as_documented([unix, dos])
 

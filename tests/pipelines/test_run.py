@@ -1,4 +1,4 @@
-"""The whole chain through the command line: what is written, that it is exact, and that it lasts."""
+"""The whole chain through the command line: what is written, that it is exact, that it lasts."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_run_ends_with_five_lines_that_load_the_corpus(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     loading = lines[lines.index("To load it:") + 2 :]
     assert len(loading) == 5
-    exec("\n".join(loading), {})  # noqa: S102 - the promise is that they can be pasted
+    exec("\n".join(loading), {})
     assert "achieved share" in result.stdout
     assert "report.html" in result.stdout
 
