@@ -18,7 +18,8 @@ def real_documents(count: int) -> list[dict[str, str]]:
             text += " ".join(paragraph.split()) + "\n"
             if len(text.split()) >= 60 + 10 * (len(documents) % 15):
                 url = f"https://example.org/{title}/{len(documents)}"
-                documents.append({"text": text, "url": url, "title": title})
+                if not any(text == other["text"] for other in documents):
+                    documents.append({"text": text, "url": url, "title": title})
                 text = ""
             if len(documents) == count:
                 return documents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import yaml
@@ -23,7 +24,9 @@ def dataset_card(manifest: dict[str, Any], formats: list[str], languages: list[s
     licences = [entry["name"] for entry in manifest["licences"]]
     pattern = "train/*.arrow" if "arrow" in formats else "wds/*.tar"
     header = {
-        "license": licences[0] if len(licences) == 1 and licences[0] != "unknown" else "other",
+        "license": licences[0].lower()
+        if len(licences) == 1 and licences[0] != "unknown"
+        else "other",
         "language": languages,
         "size_categories": [next((n for most, n in _SIZES if documents < most), "n>1B")],
         "task_categories": ["text-generation"],
@@ -50,8 +53,9 @@ def dataset_card(manifest: dict[str, Any], formats: list[str], languages: list[s
         "| domain | name | documents | tokens | target share | achieved share | epochs |",
         "|---:|---|---:|---:|---:|---:|---:|",
         *(
-            f"| {d['domain']} | {d['name']} | {d['n_documents']:,} | {d['achieved_tokens']:,} "
-            f"| {d['target_share']:.4%} | {d['achieved_share']:.4%} | {d['epochs']:.3f} |"
+            f"| {d['domain']} | {_cell(d['name'])} | {d['n_documents']:,} "
+            f"| {d['achieved_tokens']:,} | {d['target_share']:.4%} "
+            f"| {d['achieved_share']:.4%} | {d['epochs']:.3f} |"
             for d in manifest["domains"]
         ),
     ]
@@ -64,8 +68,13 @@ def dataset_card(manifest: dict[str, Any], formats: list[str], languages: list[s
             "|---|---:|---:|---:|",
         ]
         lines += [
-            f"| {e['name']} | {e['n_documents']:,} | {e['achieved_tokens']:,} "
+            f"| {_cell(e['name'])} | {e['n_documents']:,} | {e['achieved_tokens']:,} "
             f"| {e['achieved_share']:.4%} |"
             for e in manifest[key]
         ]
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """A name from the data as one cell of a table: no markup, no second cell, no new line."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")

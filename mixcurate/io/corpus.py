@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from pydantic import ByteSize, Field, PositiveInt
@@ -13,6 +14,18 @@ from mixcurate.tables import CORPUS
 
 MANIFEST = "manifest.json"
 _OWNER = "_mixcurate/owner.json"
+
+#: What is written beside the shards when they are all there.
+_BESIDE = (
+    MANIFEST,
+    "README.md",
+    "dataset_dict.json",
+    "train/state.json",
+    "train/dataset_info.json",
+    "wds/sizes.json",
+    "wds/index.json",
+)
+_SHARD = re.compile(r"train/data-\d+-of-\d+\.arrow|wds/train-\d+\.tar")
 
 
 class OutputParams(Params):
@@ -40,7 +53,7 @@ def owner(corpus: str) -> str | None:
 def claim(corpus: str, name: str) -> None:
     """Mark the folder as ours, and take back what an older run said about it."""
     storage.write_json(storage.join(corpus, _OWNER), {"name": name})
-    for stale in (MANIFEST, "README.md", "dataset_dict.json"):
+    for stale in _BESIDE:
         storage.remove(storage.join(corpus, stale))
     for folder in ("train", "wds", ""):
         storage.remove_temporaries(storage.join(corpus, folder))
@@ -166,6 +179,7 @@ def finish_corpus(
     corpus: str, manifest: dict[str, Any], formats: list[str], languages: list[str]
 ) -> None:
     """Write everything that readers expect beside the shards; the manifest comes last."""
+    _remove_strangers(corpus, manifest)
     if "arrow" in formats:
         _write_huggingface(corpus, manifest)
     if "webdataset" in formats:
@@ -173,6 +187,16 @@ def finish_corpus(
     text = card.dataset_card(manifest, formats, languages)
     storage.write_bytes(storage.join(corpus, "README.md"), text.encode())
     storage.write_json(storage.join(corpus, MANIFEST), manifest)
+
+
+def _remove_strangers(corpus: str, manifest: dict[str, Any]) -> None:
+    """Remove shards of an older run, cut otherwise: readers that go by pattern would find them."""
+    wanted = {shard["path"] for shard in manifest["shards"]}
+    for folder in ("train", "wds"):
+        for name in storage.list_names(storage.join(corpus, folder)):
+            path = f"{folder}/{name}"
+            if _SHARD.fullmatch(path) and path not in wanted:
+                storage.remove(storage.join(corpus, path))
 
 
 def _names(manifest: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ def _count(content: Content, batches: Iterable[pa.RecordBatch]) -> None:
             for code, value in enumerate(values.dictionary.to_pylist()):
                 name, mine = "unknown" if value is None else str(value), codes == code
                 sums = [int(mine.sum()), int(tokens[mine].sum()), int(tokens[mine & first].sum())]
-                add_to(content.groups[by], name, sums)
+                _add(content.groups[by], name, sums)
                 if by == "domain":
                     most = int(tokens[mine].max())
                     content.largest[name] = max(most, content.largest.get(name, 0))
@@ -165,6 +165,15 @@ def _count(content: Content, batches: Iterable[pa.RecordBatch]) -> None:
     content.rows = state.hexdigest()
 
 
-def add_to(sums: dict[str, list[int]], name: str, numbers: list[int]) -> None:
-    """Add a group's numbers to its sums."""
+def _add(sums: dict[str, list[int]], name: str, numbers: list[int]) -> None:
     sums[name] = [a + b for a, b in zip(sums.get(name, [0, 0, 0]), numbers, strict=True)]
+
+
+def sum_groups(contents: list[Content]) -> dict[str, dict[str, list[int]]]:
+    """The groups of many shards added up."""
+    sums: dict[str, dict[str, list[int]]] = {by: {} for by in GROUPS}
+    for content in contents:
+        for by in GROUPS:
+            for name, numbers in content.groups[by].items():
+                _add(sums[by], name, numbers)
+    return sums

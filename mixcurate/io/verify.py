@@ -18,7 +18,7 @@ from mixcurate.errors import CorpusError
 from mixcurate.io import storage
 from mixcurate.io.corpus import MANIFEST
 from mixcurate.io.formats import shard_path
-from mixcurate.io.shard_content import GROUPS, Content, add_to, read_shard, sha256
+from mixcurate.io.shard_content import Content, read_shard, sha256, sum_groups
 
 _FOLDERS = {"arrow": ("train", ".arrow"), "webdataset": ("wds", ".tar")}
 
@@ -33,8 +33,7 @@ def verify_corpus(corpus: str) -> list[str]:
     """Check a corpus against its manifest.
 
     Returns:
-        One sentence per problem, with the file, what was expected and what was found. Empty when
-        the corpus is good.
+        One sentence per problem: the file, what was expected, what was found. Empty when good.
 
     Raises:
         CorpusError: there is no manifest, or it is not one of ours.
@@ -58,10 +57,8 @@ def verify_corpus(corpus: str) -> list[str]:
 def _read_manifest(corpus: str) -> dict[str, Any]:
     path = storage.join(corpus, MANIFEST)
     if not storage.exists(path):
-        raise CorpusError(
-            f"{corpus} has no {MANIFEST}: the corpus is unfinished (run mixcurate again) or it "
-            f"was not made by mixcurate"
-        )
+        why = "the corpus is unfinished (run mixcurate again) or was not made by mixcurate"
+        raise CorpusError(f"{corpus} has no {MANIFEST}: {why}")
     try:
         manifest = storage.read_json(path)
     except orjson.JSONDecodeError as error:
@@ -110,17 +107,14 @@ def _expected_files(manifest: dict[str, Any]) -> list[str]:
 def _other_files(corpus: str, manifest: dict[str, Any]) -> list[str]:
     """Shards that nobody knows, what a killed writer left, and a stale ``state.json``."""
     problems = []
-    for name, (folder, suffix) in _FOLDERS.items():
-        wanted = {shard["path"] for shard in _of_format(manifest, name)}
+    wanted = {shard["path"] for shard in manifest["shards"]}
+    for folder, suffix in (*_FOLDERS.values(), ("", "")):
         for file in storage.list_names(storage.join(corpus, folder)):
-            path = f"{folder}/{file}"
+            path = f"{folder}/{file}" if folder else file
             if file.startswith(".tmp-"):
                 problems.append(f"{path} was left by an interrupted writer, expected no such file")
-            elif file.endswith(suffix) and path not in wanted:
+            elif suffix and file.endswith(suffix) and path not in wanted:
                 problems.append(f"{path} is not in {MANIFEST}, expected no such shard")
-    for file in storage.list_names(corpus):
-        if file.startswith(".tmp-"):
-            problems.append(f"{file} was left by an interrupted writer, expected no such file")
     arrow = [shard["path"].removeprefix("train/") for shard in _of_format(manifest, "arrow")]
     if arrow:
         state = storage.join(corpus, "train/state.json")
@@ -231,8 +225,8 @@ def _totals(manifest: dict[str, Any]) -> list[str]:
         return [f"{MANIFEST}: expected at least one shard, found none"]
     documents, tokens = (sum(s[name] for s in shards) for name in ("n_documents", "n_tokens"))
     problems = _compare(MANIFEST, manifest, {"n_documents": documents, "n_tokens": tokens})
-    known = {str(domain["domain"]) for domain in manifest["domains"]}
-    for stranger in sorted({d for shard in shards for d in shard["tokens_by_domain"]} - known):
+    held = {domain for shard in shards for domain in shard["tokens_by_domain"]}
+    for stranger in sorted(held - {str(domain["domain"]) for domain in manifest["domains"]}):
         problems.append(f"{MANIFEST}: shards hold domain {stranger}, expected one of its domains")
     for domain in manifest["domains"]:
         achieved = sum(s["tokens_by_domain"].get(str(domain["domain"]), 0) for s in shards)
@@ -268,11 +262,7 @@ def _details(manifest: dict[str, Any], contents: dict[str, Content]) -> list[str
     if not wholly:
         return []
     mine = [contents[shard["path"]] for shard in wholly[0]]
-    sums: dict[str, dict[str, list[int]]] = {by: {} for by in GROUPS}
-    for by in GROUPS:
-        for content in mine:
-            for name, numbers in content.groups[by].items():
-                add_to(sums[by], name, numbers)
+    sums = sum_groups(mine)
     problems = []
     for domain in manifest["domains"]:
         name = str(domain["domain"])

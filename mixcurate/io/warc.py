@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
-from fastwarc.warc import ArchiveIterator
+from fastwarc.warc import ArchiveIterator, WarcHeader
 
 from mixcurate.io import records
 from mixcurate.io.compression import PlainStream
@@ -113,7 +113,7 @@ def _records(stream: PlainStream) -> Iterator[Any]:
 
 def _declared_length(record: Any) -> int | None:
     """Content-Length if fastwarc understands it the same way: it takes what it cannot read as 0."""
-    text = (record.headers.get("Content-Length") or "").strip()
+    text = (record.headers.get(WarcHeader.CONTENT_LENGTH) or "").strip()
     usable = text.isdecimal() and len(text) < 20 and int(text) == record.content_length
     return int(text) if usable else None
 
@@ -155,7 +155,7 @@ class _Tape:
 def _add(builder: RawBuilder, record: Any, kind: _Kind) -> Rejection | None:
     """Add the document of one record, or tell why it has none; None also for a skipped record."""
     position = record.stream_pos
-    url = record.headers.get("WARC-Target-URI")
+    url = record.headers.get(WarcHeader.WARC_TARGET_URI)
     url = url.strip("<> ") if url else None  # wget writes <http://…>
     wanted = str(record.record_type) == kind.name
     rejection = kind.check(record) if wanted else _other_record(record, kind)
@@ -172,7 +172,7 @@ def _add(builder: RawBuilder, record: Any, kind: _Kind) -> Rejection | None:
     text = kind.convert(record, body, url)
     if isinstance(text, Rejection):
         return text
-    date = record.headers.get("WARC-Date")
+    date = record.headers.get(WarcHeader.WARC_DATE)
     metadata = orjson.dumps({"date": date}).decode() if date else None
     builder.add(position=position, text=text, url=url, metadata=metadata)
     return None
@@ -183,7 +183,7 @@ def _other_record(record: Any, kind: _Kind) -> Rejection | None:
     if found in _NO_DOCUMENT:
         return None
     detail = f"a {found} record; documents are made of {kind.name} records only"
-    url = record.headers.get("WARC-Target-URI") or ""
+    url = record.headers.get(WarcHeader.WARC_TARGET_URI) or ""
     return Rejection.of(record.stream_pos, "record_type", detail, url)
 
 
@@ -203,8 +203,8 @@ def _read_full(reader: Any, size: int) -> bytes:
 def _check_response(record: Any) -> Rejection | None:
     """Parse the HTTP header and tell by it whether the response is a page."""
     position = record.stream_pos
-    url = record.headers.get("WARC-Target-URI") or ""
-    block_type = _media_type(record.headers.get("Content-Type"))
+    url = record.headers.get(WarcHeader.WARC_TARGET_URI) or ""
+    block_type = _media_type(record.headers.get(WarcHeader.CONTENT_TYPE))
     if block_type not in ("", "application/http"):
         return Rejection.of(position, "not_html", f"the record is {block_type}", url)
     record.is_http = True
@@ -250,10 +250,10 @@ def _page(record: Any, body: bytes, url: str | None, extract: HtmlExtractor) -> 
 
 
 def _check_conversion(record: Any) -> Rejection | None:
-    media = _media_type(record.headers.get("Content-Type"))
+    media = _media_type(record.headers.get(WarcHeader.CONTENT_TYPE))
     if media in ("", "text/plain"):
         return None
-    url = record.headers.get("WARC-Target-URI") or ""
+    url = record.headers.get(WarcHeader.WARC_TARGET_URI) or ""
     return Rejection.of(record.stream_pos, "not_text", f"content type {media[:80]}", url)
 
 

@@ -19,13 +19,13 @@ class DedupParams(Params):
 class IngestParams(Params):
     """What ingest keeps of the raw inputs."""
 
-    languages: list[str] = Field(default_factory=list)
+    languages: list[str] = Field(default=[])
     """ISO 639-1 codes to keep; empty keeps every language."""
     min_language_score: float = Field(0.5, ge=0, le=1)
     """Least probability of the identified language when `languages` is given."""
     filters: Literal["gopher", "fineweb", "none"] | None = "gopher"
     """Preset of quality rules."""
-    thresholds: dict[str, tuple[float | None, float | None]] = Field(default_factory=dict)
+    thresholds: dict[str, tuple[float | None, float | None]] = Field(default={})
     """Own bounds per signal, `signal: [least, most]`, on top of the preset; null is no bound."""
     dedup: DedupParams | None = DedupParams()
     """Deduplication; null keeps every duplicate."""

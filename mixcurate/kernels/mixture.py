@@ -40,7 +40,7 @@ class MixtureParams(Params):
     """Most often that a domain's documents may be repeated on average."""
     on_short: Literal["fail", "renormalize"] = "fail"
     """When a domain is too small: stop, or cap it and give the rest to the others."""
-    domains: dict[int | str, DomainTarget] = Field(default_factory=dict)
+    domains: dict[int | str, DomainTarget] = Field(default={})
     """For `explicit`: targets by domain number or name; the others share the rest naturally."""
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""A finished corpus, read back by the readers that trainers use, and byte for byte the same again."""
+"""A finished corpus, read back by the readers that trainers use; the same rows, the same bytes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import yaml
 
 from mixcurate.io import storage
 from mixcurate.io.card import dataset_card
+from mixcurate.io.verify import verify_corpus
 from mixcurate.tables import CORPUS
 from tests.corpora import build
 
@@ -100,11 +101,21 @@ def test_the_same_rows_give_the_same_bytes(both: str, tmp_path: Path) -> None:
         assert hashlib.sha256(one).digest() == hashlib.sha256(other).digest(), file
 
 
-def test_a_shard_does_not_depend_on_the_batches_it_came_in(tmp_path: Path, both: str) -> None:
+def test_a_tar_holds_no_clock_and_no_user(both: str) -> None:
     first = Path(both, "wds/train-000000.tar").read_bytes()
     assert b"root" not in first[:512]
     assert int(first[136:148].strip(b"\0 "), 8) == 0  # mtime
     assert len(first) % 512 == 0
+
+
+def test_a_corpus_cut_anew_in_the_same_folder_leaves_no_old_shards(tmp_path: Path) -> None:
+    build(str(tmp_path), n_shards=5)
+    Path(tmp_path, "work/corpus/train/notes.txt").write_text("mine")
+    corpus = build(str(tmp_path), n_shards=3, kinds=("arrow",)).corpus
+    assert verify_corpus(corpus) == []
+    assert len(load(corpus, tmp_path)["train"]) == ROWS
+    assert not Path(corpus, "wds/index.json").exists()
+    assert Path(corpus, "train/notes.txt").exists()
 
 
 def test_the_card_survives_hostile_names(both: str) -> None:

@@ -27,7 +27,7 @@ def pack(parts: dict[int, list[tuple[bytes, bytes]]]) -> dedup.KeyArray:
 
 
 def places(keys: dedup.KeyArray) -> list[tuple[int, int]]:
-    return list(zip(keys["part"].tolist(), keys["row"].tolist()))
+    return list(zip(keys["part"].tolist(), keys["row"].tolist(), strict=True))
 
 
 def brute_force(parts: dict[int, list[tuple[bytes, bytes]]]) -> dict[tuple[int, int], tuple]:
@@ -50,7 +50,7 @@ def brute_force(parts: dict[int, list[tuple[bytes, bytes]]]) -> dict[tuple[int, 
 def test_what_is_dropped_and_what_survives_equals_brute_force(first, second, third):
     parts = {0: first, 1: second, 7: third}
     dropped, survivors = dedup.duplicates(pack(parts))
-    assert dict(zip(places(dropped), places(survivors))) == brute_force(parts)
+    assert dict(zip(places(dropped), places(survivors), strict=True)) == brute_force(parts)
     assert places(dropped) == sorted(places(dropped))
     assert len(set(places(dropped))) == len(dropped)
 

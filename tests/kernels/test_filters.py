@@ -151,7 +151,7 @@ def naive_first_failure(row: dict[str, float], language: str, bounds) -> int:
 
 VALUE = st.sampled_from([0.0, 0.01, 0.1, 0.2, 0.3, 0.5, 0.8, 0.9, 1.0, 2.0, 3.0, 10.0, 50.0, 1e5])
 BOUND = st.none() | VALUE
-ROW = st.fixed_dictionaries({name: VALUE for name in SIGNALS})
+ROW = st.fixed_dictionaries(dict.fromkeys(SIGNALS, VALUE))
 
 
 @given(

@@ -37,7 +37,7 @@ def test_any_order_and_partition_sums_to_the_same_bits(pairs, random):
 
     shuffled = random.sample(pairs, len(pairs))
     cuts = sorted(random.randint(0, len(pairs)) for _ in range(3))
-    pieces = [shuffled[a:b] for a, b in zip([0, *cuts], [*cuts, len(pairs)])]
+    pieces = [shuffled[a:b] for a, b in zip([0, *cuts], [*cuts, len(pairs)], strict=True)]
     merged = sum((total(piece) for piece in pieces), np.zeros(5, np.int64))
     assert merged.tobytes() == total(pairs).tobytes()
     assert from_fixed(merged).tobytes() == from_fixed(total(pairs)).tobytes()
@@ -49,7 +49,10 @@ def test_sums_are_those_of_exact_arithmetic(pairs):
     values = to_fixed(np.array([value for value, _ in pairs]))
     groups = np.array([group for _, group in pairs], np.int64)
     expected = [
-        sum((Fraction(v, SCALE) for v, g in zip(values.tolist(), groups) if g == i), Fraction())
+        sum(
+            (Fraction(v, SCALE) for v, g in zip(values.tolist(), groups, strict=True) if g == i),
+            Fraction(),
+        )
         for i in range(6)
     ]
     found = sums_by_group(values, groups, 6)

@@ -79,7 +79,9 @@ def test_quality_is_the_mean_of_the_dimensions(rows):
     overall = quality.overall(found)
     assert overall.dtype == np.float32
     assert ((overall >= 0) & (overall <= 1)).all()
-    np.testing.assert_allclose(overall, [sum(map(float, d)) / 4 for d in zip(*found.values())])
+    np.testing.assert_allclose(
+        overall, [sum(map(float, d)) / 4 for d in zip(*found.values(), strict=True)]
+    )
 
 
 @pytest.mark.parametrize("name", WORST_TO_BEST)
@@ -94,7 +96,12 @@ def test_each_ramp_rises_from_its_bad_value_to_its_good_one(name):
 
 
 def test_words_too_short_and_too_long_are_both_worse():
-    found = score([BEST | {"mean_word_length": v} for v in (2.5, 3.0, 4.0, 6.5, 8.0, 10.0)])
+    found = score(
+        [
+            BEST | {"alpha_words": 1.0, "mean_word_length": v}
+            for v in (2.5, 3.0, 4.0, 6.5, 8.0, 10.0)
+        ]
+    )
     fluency = found["fluency"].tolist()
     assert fluency[0] == fluency[5] == 0.5
     assert fluency[2] == fluency[3] == 1.0
