@@ -201,7 +201,7 @@ def _show_workdir(info: dict[str, Any]) -> list[Any]:
         names = ["domain", "name", "available", "target", "share", "epochs", "documents"]
         pieces.append(_table(title, names, rows, words=2))
     if info["corpus"]:
-        pieces.append(_line(f"corpus {info['corpus']}"))
+        pieces += [Text(), _line(f"corpus {info['corpus']}")]
     return pieces
 
 
@@ -279,6 +279,8 @@ def _table(title: str, names: list[str], rows: list[list[Any]], *, words: int = 
 def _cell(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "" if value is None else _visible(str(value))
 
 

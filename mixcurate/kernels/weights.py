@@ -69,7 +69,8 @@ def copies(weight: Float32Array, keys: UInt64Array) -> npt.NDArray[np.int32]:
 
     The chance is a hash (section 2.4.3 rounds by a coin): int32 ``[n]``.
     """
-    result: npt.NDArray[np.int32] = np.floor(
-        weight.astype(np.float64) + unit_interval(keys)
-    ).astype(np.int32)
+    wide = weight.astype(np.float64)
+    whole = np.floor(wide)
+    one_more = unit_interval(keys) >= 1.0 - (wide - whole)
+    result: npt.NDArray[np.int32] = whole.astype(np.int32) + one_more
     return result

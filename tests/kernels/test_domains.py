@@ -153,7 +153,7 @@ def test_the_id_of_a_domain_is_that_of_its_set_of_centroids(n, seed, random):
 
 
 def test_the_id_of_a_domain_never_changes():
-    assert domains.domain_id(np.eye(2, 3, dtype=np.float32)) == "GOLDEN"
+    assert domains.domain_id(np.eye(2, 3, dtype=np.float32)) == "a925a8e5e11585f8b07e17dc7608aa0f"
 
 
 @given(st.integers(1, 12), st.integers(2, 6), st.integers(0, 2**31))

@@ -64,7 +64,7 @@ def test_a_domain_without_documents_in_the_sample_gets_no_keywords():
 
 
 def test_only_the_beginning_of_a_document_is_read():
-    late = "filler " * (topics.READ_CHARACTERS // 7 + 1) + "football"
+    late = "filler  " * (topics.READ_CHARACTERS // 8) + "football"
     assert topics.keywords([late, "recipe"], np.array([0, 1]), 2, 5) == [["filler"], ["recipe"]]
 
 

@@ -23,7 +23,7 @@ RECIPE = {
     "ingest": {"part_documents": 60},
     "embed": {"max_tokens": 16},
     "cluster": {"k": 24, "prune": {"min_quality": 0.4}, "merge": {"domains": 4}},
-    "mixture": {"strategy": "uniform", "budget_tokens": 40_000, "max_epochs": 8},
+    "mixture": {"strategy": "uniform", "budget_tokens": 24_000, "max_epochs": 8},
     "output": {"formats": ["arrow", "webdataset"], "shards_multiple_of": 4},
 }
 

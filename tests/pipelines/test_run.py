@@ -57,8 +57,8 @@ def test_targets_are_met_within_one_document(finished: Path) -> None:
     manifest = manifest_of(finished)
     corpus = load_from_disk(str(finished / "work/corpus"))["train"].to_pandas()
     assert len(corpus) == manifest["n_documents"]
-    assert sum(d["target_tokens"] for d in manifest["domains"]) == 40_000
-    assert manifest["n_tokens"] >= 40_000
+    assert sum(d["target_tokens"] for d in manifest["domains"]) == 24_000
+    assert manifest["n_tokens"] >= 24_000
     for domain in manifest["domains"]:
         mine = corpus[corpus.domain == domain["domain"]]
         assert set(mine.domain_name) == {domain["name"]}

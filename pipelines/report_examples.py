@@ -1,0 +1,119 @@
+"""The documents that the report shows: typical ones of each domain, and rejected ones.
+
+Only narrow columns are read to choose them; texts are read at the end, and only those shown.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mixcurate.io import partfiles, storage
+from mixcurate.io.workdir import Success, Workdir
+
+#: Documents shown per domain, and rejected ones per reason.
+_EXAMPLES = 3
+_CHARACTERS = 400
+
+
+def typical(
+    workdir: Workdir, parts: list[str], domains: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Each domain with the documents that are nearest to their centroid."""
+    clusters = partfiles.read_table(workdir.path("clusters.parquet"), ["domain"])
+    domain_of = clusters.column("domain").to_numpy()
+    best: dict[int, list[tuple[float, str, str, int]]] = {d["domain"]: [] for d in domains}
+    for part in parts:
+        assigned = partfiles.read_table(workdir.part("cluster", part))
+        distance = assigned.column("distance").to_numpy()
+        domain = domain_of[assigned.column("cluster").to_numpy()]
+        ids = partfiles.read_table(workdir.part("ingest", part), ["id"]).column("id")
+        for number, kept in best.items():
+            mine = np.flatnonzero(domain == number)
+            if len(mine) == 0:
+                continue
+            last = np.sort(distance[mine])[:_EXAMPLES][-1]
+            near = mine[distance[mine] <= last].tolist()  # ties are broken by id
+            found = [(float(distance[r]), ids[r].as_py(), part, r) for r in near]
+            best[number] = heapq.nsmallest(_EXAMPLES, kept + found)
+    wanted = sorted({(part, row) for kept in best.values() for _, _, part, row in kept})
+    texts = _texts(workdir, wanted)
+    return [
+        domain
+        | {
+            "examples": [
+                texts[part, row] | {"distance": far} for far, _, part, row in best[domain["domain"]]
+            ]
+        }
+        for domain in domains
+    ]
+
+
+def _texts(
+    workdir: Workdir, wanted: list[tuple[str, int]]
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """Beginning, source and address of a few documents, one part at a time."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    columns = ["id", "text", "url", "source", "n_tokens"]
+    for part in sorted({part for part, _ in wanted}):
+        rows = [row for name, row in wanted if name == part]
+        start = 0
+        for batch in partfiles.iter_batches(workdir.part("ingest", part), columns):
+            mine = [row for row in rows if start <= row < start + batch.num_rows]
+            taken = batch.take(pa.array([row - start for row in mine], pa.int64())).to_pylist()
+            for row, document in zip(mine, taken, strict=True):
+                found[part, row] = document | {"text": _cut(document["text"])}
+            start += batch.num_rows
+    return found
+
+
+def _cut(text: str) -> str:
+    """The beginning of a text."""
+    return text if len(text) <= _CHARACTERS else text[:_CHARACTERS].rstrip() + " …"
+
+
+def rejected(workdir: Workdir, done: dict[str, Success]) -> list[dict[str, Any]]:
+    """Some documents of each reason, in the order of the files; stops when each has enough."""
+    counts = {
+        (stage, reason): count
+        for stage, success in done.items()
+        for reason, count in success.rejected.items()
+    }
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in counts}
+    for name in storage.list_names(workdir.path("rejected")):
+        if all(len(found[key]) >= min(counts[key], _EXAMPLES) for key in counts):
+            break
+        if not name.startswith("part-"):
+            continue
+        table = partfiles.read_table(workdir.path("rejected", name))
+        for reason in table.column("reason").unique().to_pylist():
+            rows = table.filter(pc.equal(table.column("reason"), reason)).slice(0, _EXAMPLES)
+            for row in rows.to_pylist():
+                key = (row["stage"], reason)
+                if key in found and len(found[key]) < _EXAMPLES:
+                    found[key].append(row | {"part": name})
+    for rows in found.values():
+        _add_texts(workdir, rows)
+    return [
+        {"stage": stage, "reason": reason, "count": count, "examples": found[stage, reason]}
+        for (stage, reason), count in counts.items()
+    ]
+
+
+def _add_texts(workdir: Workdir, rows: list[dict[str, Any]]) -> None:
+    """Documents that were dropped after ingest have no excerpt; their text is still there."""
+    for row in rows:
+        name = row["part"].removeprefix(f"part-{row['stage']}-").removesuffix(".parquet")
+        path = workdir.part("ingest", name)
+        row["excerpt"] = _cut(row["excerpt"])
+        if row["excerpt"] or row["id"] is None or not storage.exists(path):
+            continue
+        for batch in partfiles.iter_batches(path, ["id", "text"]):
+            text = batch.filter(pc.equal(batch.column("id"), row["id"])).column("text")
+            if len(text):
+                row["excerpt"] = _cut(text[0].as_py())
+                break
