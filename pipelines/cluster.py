@@ -11,7 +11,8 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Part, Success
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.kmeans import effective_k
-from mixcurate.transforms.cluster import ASSIGN, CLUSTER, Cluster, centroids_path, fit_note_path
+from mixcurate.transforms.cluster import ASSIGN, Cluster, fit_note_path
+from mixcurate.transforms.domains import CLUSTER
 from mixcurate.transforms.tasks import Task, split, summarise
 from pipelines.job import Job, finish, say_resumed, up_to_date
 
@@ -81,7 +82,7 @@ def _fitted(job: Job, fit_mark: str) -> bool:
     """Whether the centroids on disk are those of this very fit."""
     note = fit_note_path(job.workdir)
     return (
-        storage.exists(centroids_path(job.workdir))
+        storage.exists(job.workdir.centroids)
         and storage.exists(note)
         and storage.read_json(note)["fingerprint"] == fit_mark
     )

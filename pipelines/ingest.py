@@ -15,7 +15,8 @@ from mixcurate.kernels.cleaning import IngestParams
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.models import language
 from mixcurate.models.tokenizer import token_counter
-from mixcurate.transforms.ingest import EXTRACT, INGEST, Extract, Ingest
+from mixcurate.transforms.duplicates import EXTRACT, INGEST
+from mixcurate.transforms.ingest import Extract, Ingest
 from mixcurate.transforms.tasks import Task, split, summarise
 from pipelines.job import Job, finish, resolve, say_resumed, up_to_date
 

@@ -97,9 +97,9 @@ def _totals(
         facts.append({"label": "documents kept", "value": done["ingest"].documents_out})
         facts.append({"label": "tokens kept", "value": done["ingest"].tokens})
     if mixed is not None:
-        label, prefix = ("in the corpus", "n_") if written else ("planned", "")
-        facts.append({"label": f"documents {label}", "value": mixed[f"{prefix}documents"]})
-        facts.append({"label": f"tokens {label}", "value": mixed[f"{prefix}tokens"]})
+        label, prefix = ("corpus", "n_") if written else ("planned", "")
+        facts.append({"label": f"{label} documents", "value": mixed[f"{prefix}documents"]})
+        facts.append({"label": f"{label} tokens", "value": mixed[f"{prefix}tokens"]})
         facts.append({"label": "token budget", "value": mixed["budget_tokens"]})
     return facts
 

@@ -1,4 +1,4 @@
-"""What a finished run prints: where things are, target and achieved share, how to load the shards."""
+"""What a finished run prints: where things are, target and achieved share, how to load it."""
 
 from __future__ import annotations
 

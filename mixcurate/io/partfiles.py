@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,3 +71,15 @@ def read_embeddings(path: str) -> npt.NDArray[np.float16]:
     column = reader.get_batch(0).column("embedding")
     values: npt.NDArray[np.float16] = column.flatten().to_numpy(zero_copy_only=True)
     return values.reshape(len(column), column.type.list_size)
+
+
+def write_array(path: str, array: npt.NDArray[Any]) -> None:
+    """Write one numpy array as ``.npy``, atomically."""
+    with storage.open_atomic(path) as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def read_array(path: str) -> Any:
+    """Read a ``.npy`` file; pickled objects are refused."""
+    with storage.open_read(path) as stream:
+        return np.load(stream, allow_pickle=False)

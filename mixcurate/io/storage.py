@@ -12,6 +12,7 @@ import os
 import posixpath
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -125,6 +126,11 @@ def open_read(path: str) -> IO[bytes]:
     return stream
 
 
+def _temporary(folder: str, name: str) -> str:
+    """A name beside the file, that no other thread, process or machine uses at the same time."""
+    return os.path.join(folder, f"{_TEMPORARY}{name}.{uuid.uuid4().hex[:16]}")
+
+
 @contextlib.contextmanager
 def open_atomic(path: str) -> Iterator[IO[bytes]]:
     """Open ``path`` for writing; it appears under its name only if the block ends well."""
@@ -139,7 +145,7 @@ def open_atomic(path: str) -> Iterator[IO[bytes]]:
         return
     folder, name = os.path.split(path)
     os.makedirs(folder or ".", exist_ok=True)
-    temporary = os.path.join(folder, f"{_TEMPORARY}{name}.{os.getpid()}")
+    temporary = _temporary(folder, name)
     try:
         with open(temporary, "wb") as stream:
             yield stream
@@ -229,9 +235,7 @@ def link(source: str, target: str) -> None:
         return
     folder, name = os.path.split(target)
     os.makedirs(folder or ".", exist_ok=True)
-    temporary = os.path.join(folder, f"{_TEMPORARY}{name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(temporary)
+    temporary = _temporary(folder, name)
     try:
         os.link(source, temporary)
     except OSError:  # a filesystem without hard links

@@ -1,8 +1,8 @@
 """The workdir: where each stage keeps its files, and how a finished task is told from a broken one.
 
 A stage's work is cut into tasks. A task writes its outputs (each atomically) and then commits by
-writing one small manifest, ``_stages/<stage>/tasks/<task>.json``, that holds the task's fingerprint,
-its counts, and the hash of every output. A task whose manifest has the fingerprint that is asked
+writing one small manifest, ``_stages/<stage>/tasks/<task>.json``, that holds the fingerprint, the
+counts, and the hash of every output. A task whose manifest has the fingerprint that is asked
 for is done; anything else is done again. A stage ends with ``_SUCCESS``, which holds the stage's
 fingerprint and the list of its parts.
 """
@@ -96,6 +96,11 @@ class Workdir:
     def path(self, *parts: str) -> str:
         """A path inside the workdir."""
         return join(self.root, *parts)
+
+    @property
+    def centroids(self) -> str:
+        """The centroids, float32 ``[k, d]``."""
+        return self.path("centroids.npy")
 
     def part(self, stage: str, name: str) -> str:
         """The data file of part ``name`` that ``stage`` writes."""

@@ -36,7 +36,8 @@ def temperature(available: Int64Array, t: float) -> Float64Array:
 
 def samplemix(weighted_tokens: Float64Array) -> Float64Array:
     """Shares that per-document weights imply: sums of weight * tokens (SampleMix, section 2.4)."""
-    return weighted_tokens / weighted_tokens.sum()
+    shares: Float64Array = weighted_tokens / weighted_tokens.sum()
+    return shares
 
 
 def resolve_domains(

@@ -113,9 +113,11 @@ def test_a_glob_is_sorted_and_has_files_only(folder):
     names = ["b.txt", "a.txt", "c.bin", "sub/d.txt", "sub/deep/e.txt", "a.txt.d/f.bin"]
     for name in names:
         storage.write_bytes(storage.join(folder, name), name.encode())
-    assert paths(storage.join(folder, "*.txt")) == [
-        storage.join(folder, name) for name in ("a.txt", "b.txt")
-    ] or storage.filesystem(folder)[0].protocol == "memory"
+    assert (
+        paths(storage.join(folder, "*.txt"))
+        == [storage.join(folder, name) for name in ("a.txt", "b.txt")]
+        or storage.filesystem(folder)[0].protocol == "memory"
+    )
     shown = [path.rsplit("/", 1)[1] for path in paths(storage.join(folder, "*.txt"))]
     assert shown == ["a.txt", "b.txt"]
     found = storage.glob(storage.join(folder, "**", "*.txt"))
