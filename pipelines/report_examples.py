@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Success, Workdir
+from mixcurate.tables import EXCERPT
 
 #: Documents shown per domain, and rejected ones per reason.
 _EXAMPLES = 3
@@ -109,7 +110,8 @@ def _add_texts(workdir: Workdir, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         name = row["part"].removeprefix(f"part-{row['stage']}-").removesuffix(".parquet")
         path = workdir.part("ingest", name)
-        row["excerpt"] = _cut(row["excerpt"])
+        if len(row["excerpt"]) >= EXCERPT:
+            row["excerpt"] += "…"
         if row["excerpt"] or row["id"] is None or not storage.exists(path):
             continue
         for batch in partfiles.iter_batches(path, ["id", "text"]):

@@ -1,9 +1,9 @@
 """Presets of quality rules, and which document fails which rule first.
 
 Bounds are the published ones, over the signals of ``mixcurate.kernels.signals``: Gopher (arXiv
-2112.11446, appendix A.1.1) and FineWeb (arXiv 2406.17557, section 3.6). Where FineWeb's text and its
-released code (datatrove) differ, the code is followed: characters in duplicate lines up to 0.01 as in
-the paper's appendix E.4, not 0.1, and newlines per word, which the paper does not mention.
+2112.11446, appendix A.1.1) and FineWeb (arXiv 2406.17557, section 3.6). Where FineWeb's text and
+its released code (datatrove) differ, the code is followed: characters in duplicate lines up to 0.01
+(as in the paper's appendix E.4), not 0.1, and newlines per word, which the paper does not mention.
 """
 
 from __future__ import annotations

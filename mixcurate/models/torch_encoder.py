@@ -25,8 +25,8 @@ from mixcurate.models.encoders import EmbedParams, EncodeStats
 _CPU_BATCH_TOKENS = 1_024
 _GPU_BATCH_TOKENS = 65_536
 
-#: Text beyond this many characters per token never reaches the model; cutting it first leaves the
-#: token ids as they are and halves the cost of tokenising long documents.
+#: Text beyond this many characters per token hardly ever reaches the model; cutting it first halves
+#: the cost of tokenising long documents. Where the rest does not fill the model, nothing is cut.
 _CHARACTERS_PER_TOKEN = 12
 
 
@@ -111,8 +111,17 @@ class TorchEncoder:
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         limit = self.max_tokens * _CHARACTERS_PER_TOKEN
+        ids = self._token_ids([text[:limit] for text in texts])
+        for row, text in enumerate(texts):
+            if len(text) > limit and len(ids[row]) < self.max_tokens:  # blanks or endless words
+                ids[row] = self._token_ids([text])[0]
+        return ids
+
+    def _token_ids(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
         encoded = self._model.tokenizer(
-            [self._prompt + text[:limit] for text in texts],
+            [self._prompt + text for text in texts],
             truncation=True,
             max_length=self.max_tokens,
             return_attention_mask=False,

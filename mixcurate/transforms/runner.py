@@ -178,6 +178,6 @@ def make_pipeline(
 
 
 def _quiet_local_runner() -> None:
-    """Keep a local run's stderr for progress: Beam's own chatter only from warnings on."""
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    logging.getLogger("root").setLevel(logging.WARNING)
+    """Keep a local run's stderr for progress: of Beam's own chatter only errors."""
+    logging.getLogger("apache_beam").setLevel(logging.ERROR)
+    logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel(logging.CRITICAL)

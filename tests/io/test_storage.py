@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import builtins
+import concurrent.futures
 import os
-import threading
 import uuid
 from pathlib import Path
 
@@ -45,13 +45,18 @@ def test_a_second_write_replaces_the_whole_file(folder):
     assert storage.list_names(folder) == ["a.bin"]
 
 
-@pytest.mark.parametrize("error", [ValueError, Killed])
-def test_an_error_leaves_nothing(folder, error):
-    path = storage.join(folder, "a.bin")
-    with pytest.raises(error), storage.open_atomic(path) as stream:
+def write_half(path: str, error: type[BaseException]) -> None:
+    with storage.open_atomic(path) as stream:
         stream.write(b"half of it")
         stream.flush()
         raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, Killed])
+def test_an_error_leaves_nothing(folder, error):
+    path = storage.join(folder, "a.bin")
+    with pytest.raises(error):
+        write_half(path, error)
     assert not storage.exists(path)
     assert storage.list_names(folder) == []
 
@@ -60,9 +65,8 @@ def test_an_error_leaves_nothing(folder, error):
 def test_an_error_leaves_the_old_file(folder, error):
     path = storage.join(folder, "a.bin")
     storage.write_bytes(path, b"old")
-    with pytest.raises(error), storage.open_atomic(path) as stream:
-        stream.write(b"half of it")
-        raise error
+    with pytest.raises(error):
+        write_half(path, error)
     assert storage.read_bytes(path) == b"old"
     assert storage.list_names(folder) == ["a.bin"]
 
@@ -121,8 +125,8 @@ def test_a_glob_is_sorted_and_has_files_only(folder):
     shown = [path.rsplit("/", 1)[1] for path in paths(storage.join(folder, "*.txt"))]
     assert shown == ["a.txt", "b.txt"]
     found = storage.glob(storage.join(folder, "**", "*.txt"))
-    assert [f.size for f in found if f.path.endswith("/deep/e.txt")] == [len("sub/deep/e.txt")]
-    assert [f.path for f in found] == sorted(f.path for f in found)
+    assert [f.path.rsplit("/", 1)[1] for f in found] == ["a.txt", "b.txt", "d.txt", "e.txt"]
+    assert [f.size for f in found] == [5, 5, len("sub/d.txt"), len("sub/deep/e.txt")]
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
@@ -130,7 +134,6 @@ def test_a_folder_stands_for_every_file_below_it(folder, ending):
     for name in ("b.txt", "a/c.txt", "a/.hidden"):
         storage.write_bytes(storage.join(folder, name), b"x")
     found = paths(folder + ending)
-    assert [path.rsplit("here/")[-1].split("/", 3)[-1] for path in found] is not None
     assert [os.path.basename(path) for path in found] == [".hidden", "c.txt", "b.txt"]
 
 
@@ -274,7 +277,7 @@ def test_a_scheme_without_its_package_is_refused_with_what_to_install(monkeypatc
     real = builtins.__import__
 
     def without_s3fs(name: str, *more: object) -> object:
-        if name.split(".")[0] == "s3fs":
+        if name.partition(".")[0] == "s3fs":
             raise ImportError("No module named 's3fs'")
         return real(name, *more)
 
@@ -285,11 +288,8 @@ def test_a_scheme_without_its_package_is_refused_with_what_to_install(monkeypatc
 
 def test_threads_that_write_one_file_leave_one_of_their_versions(folder):
     path = storage.join(folder, "a.bin")
-    versions = [bytes([i]) * 100_000 for i in range(4)]
-    threads = [threading.Thread(target=storage.write_bytes, args=(path, v)) for v in versions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    versions = [bytes([i]) * 100_000 for i in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(storage.write_bytes, [path] * 8, versions))
     assert storage.read_bytes(path) in versions
     assert storage.list_names(folder) == ["a.bin"]

@@ -50,7 +50,7 @@ def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.Mon
     shown = list(shown_commands())
     assert {words[0] for words in shown} >= {"inspect", "verify", "report", "run", "init", "schema"}
     for words in shown:
-        small = [word.replace("800_000", "10_000") for word in words]
+        small = [word.replace("800_000", "3_000") for word in words]
         result = invoke(*small)
         assert result.exit_code == 0, f"{words}: {result.output}"
         assert result.stdout.strip(), f"{words} says nothing"

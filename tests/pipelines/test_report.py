@@ -1,0 +1,211 @@
+"""The report: complete, self-contained, and deaf to what documents say."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mixcurate.errors import RequestError
+from mixcurate.io.workdir import Workdir
+from pipelines.report import inert, write_report
+from pipelines.report_data import gather, histograms
+from tests.corpora import HOSTILE, NAMES, PARTS, STAGES, Made, build
+
+VOID = {"meta", "line", "rect", "br", "img"}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and sees that tags are closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.text += " " if tag in {"td", "th", "span"} else ""
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return build(str(tmp_path_factory.mktemp("made")))
+
+
+def html_of(made: Made) -> str:
+    path = write_report(made.workdir, made.corpus)
+    assert path == made.workdir.path("report.html")
+    return Path(path).read_text()
+
+
+@pytest.fixture(scope="module")
+def html(made: Made) -> str:
+    return html_of(made)
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def test_tags_are_closed(page: Page) -> None:
+    assert page.open == []
+    assert page.tags.count("section") == 8
+
+
+def test_what_was_kept_adds_up(page: Page) -> None:
+    text = squeezed(page.text)
+    assert "95 in = 90 out + 5 rejected" in text
+    assert "90 in = 72 out + 18 rejected" in text
+    assert "72 in = 66 out + 6 rejected" in text
+    assert "66 different documents are drawn 72 times in all" in text
+    for reason in ("empty", "filter_n_words", "low_quality_cluster", "not_drawn"):
+        assert f"− {reason}" in text
+
+
+def test_the_mixture_is_that_of_the_manifest(page: Page) -> None:
+    text = squeezed(page.text)
+    assert "law 50.30% 50.20% 502 500 514 0.98 36" in text
+    assert "sum 100.00% 100.00% 1,000 994 1,016 72" in text
+    assert "fingerprint 0123456789abcdef · seed 23 · strategy uniform" in text
+
+
+def test_clusters_tell_their_quality(page: Page) -> None:
+    assert "cluster 3: 18 documents, mean quality 0.200, pruned" in page.text
+    assert "cluster 4: 18 documents, mean quality 0.900, domain 2" in page.text
+    assert page.attributes.count(("class", "pruned")) == 1
+
+
+def test_examples_are_the_nearest(made: Made, page: Page) -> None:
+    data = gather(made.workdir, made.corpus)
+    assert [domain["name"] for domain in data["domains"]] == NAMES
+    for domain in data["domains"]:
+        distances = [example["distance"] for example in domain["examples"]]
+        assert len(distances) == 3
+        assert distances == sorted(distances)
+    # rows 2 and 7 of a part are in cluster 2, domain 1; both parts have the same distances
+    texts = [example["text"] for example in data["domains"][1]["examples"]]
+    assert {re.sub(r".*#", "", text) for text in texts[:2]} == {f"{part}.2" for part in PARTS}
+    assert texts[2].endswith(".7")
+    assert all(squeezed(text) in squeezed(page.text) for text in texts)
+
+
+def test_long_texts_are_cut(made: Made) -> None:
+    data = gather(made.workdir, made.corpus)
+    lengths = [len(e["text"]) for domain in data["domains"] for e in domain["examples"]]
+    assert max(lengths) <= 402
+
+
+def test_rejected_documents_show_their_text(made: Made) -> None:
+    reasons = {r["reason"]: r for r in gather(made.workdir, made.corpus)["rejected"]}
+    assert [len(reasons[name]["examples"]) for name in ("empty", "filter_n_words")] == [2, 3]
+    pruned = reasons["low_quality_cluster"]["examples"]
+    assert len(pruned) == 3
+    assert all("#a-0000" in example["excerpt"] for example in pruned)
+
+
+def test_histograms_count_every_document(made: Made) -> None:
+    found = {h.name: h for h in histograms(made.workdir, list(PARTS))}
+    assert {"quality", "diversity", "weight", "quality_fluency"} <= set(found)
+    assert sum(found["quality"].counts) == 90
+    assert found["quality"].mean == pytest.approx(0.5)
+    assert (found["quality"].low, found["quality"].high) == (0.0, 1.0)
+    weights = np.linspace(0, 3, 45)[[row % 5 != 3 for row in range(45)]]
+    assert sum(found["weight"].counts) == 2 * int((weights > 0).sum())
+
+
+@pytest.mark.parametrize("until", STAGES)
+def test_any_stage_may_be_the_last(tmp_path: Path, until: str) -> None:
+    made = build(str(tmp_path), until=until)
+    page = Page(html_of(made))
+    assert page.open == []
+    text = squeezed(page.text)
+    waiting = STAGES[STAGES.index(until) + 1 :]
+    assert ("Not finished yet: " + ", ".join(waiting) in text) == bool(waiting)
+    assert ("The mixture" in text) == (until in {"plan", "materialize"})
+    assert "95 in = 90 out + 5 rejected" in text
+
+
+def test_no_stage_has_finished(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no stage has finished"):
+        write_report(Workdir(str(tmp_path)), str(tmp_path / "corpus"))
+
+
+def test_one_file_and_no_network(page: Page, html: str) -> None:
+    names = {name for name, _ in page.attributes}
+    assert not names & {"src", "href", "srcset", "action", "data", "poster", "xlink:href"}
+    assert not set(page.tags) & {"script", "link", "img", "iframe", "object", "embed", "base"}
+    assert "@import" not in html
+    assert "url(" not in html
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
+
+
+def test_hostile_text_is_shown_and_does_nothing(page: Page, html: str) -> None:
+    assert "<script" not in html.lower()
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert "<script>alert('text')</script><img src=x onerror=alert(1)> {{ 7*7 }}" in page.text
+    assert "<script>alert('keyword')</script>" in page.text
+    assert "<script>alert('url')</script>" in page.text
+    assert "1 <b>word</b>" in page.text
+    assert "sports & <i>games</i>" in page.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", html)
+    assert HOSTILE not in page.text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("a\x00b\x1b[1m", "a\ufffdb\ufffd[1m"),
+        ("\u202eevil", "\ufffdevil"),
+        ("line\n\ttab", "line\n\ttab"),
+        ("שלום עולם", "שלום עולם"),
+        ("👩\u200d🔬", "👩\u200d🔬"),
+    ],
+)
+def test_inert(text: str, shown: str) -> None:
+    assert inert(text) == shown
+
+
+def test_the_same_workdir_gives_the_same_bytes(tmp_path: Path, html: str) -> None:
+    assert html_of(build(str(tmp_path))) == html
+
+
+def test_a_manifest_of_an_earlier_run_is_not_shown(tmp_path: Path) -> None:
+    made = build(str(tmp_path))
+    Path(made.workdir.success_path("materialize")).unlink()
+    manifest = Path(made.corpus, "manifest.json")
+    value = json.loads(manifest.read_text())
+    value["recipe_fingerprint"] = "stale"
+    manifest.write_text(json.dumps(value))
+    text = Page(html_of(made)).text
+    assert "stale" not in text
+    assert "the plan gives" in text
