@@ -18,6 +18,9 @@ from pipelines.job import Job, finish, say_resumed, up_to_date
 
 VERSION = "1"
 
+#: Tables that the stage writes beside its parts.
+TABLES = ("clusters.parquet", "domains.parquet")
+
 #: Documents that one core assigns in a second, reading included; only decides about processes.
 _DOCUMENTS_PER_SECOND = 20_000
 
@@ -41,7 +44,8 @@ def run(job: Job) -> Success:
         *seals,
     )
     mark = fingerprint(CLUSTER, VERSION, fit_mark, params.model_dump_json())
-    if success := up_to_date(job, CLUSTER, mark):
+    tables = [job.workdir.path(name) for name in TABLES]
+    if success := up_to_date(job, CLUSTER, mark, [*tables, job.workdir.centroids]):
         return success
     documents = ingested.documents_out
     if documents == 0:
@@ -101,10 +105,7 @@ def _success(job: Job, mark: str, k: int) -> Success:
     parts = [
         Part(r.task, r.documents_out, r.tokens, assigned[r.task].outputs[0].digest) for r in results
     ]
-    tables = {
-        name: storage.digest(job.workdir.path(name))
-        for name in ("clusters.parquet", "domains.parquet")
-    }
+    tables = {name: storage.digest(job.workdir.path(name)) for name in TABLES}
     domains = partfiles.read_table(job.workdir.path("domains.parquet"), ["domain"]).num_rows
     details = {
         "k": k,

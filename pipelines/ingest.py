@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 
 from mixcurate.errors import RequestError, nearest
@@ -140,6 +139,5 @@ def _success(job: Job, mark: str, tasks: list[Task], reads: list[ReadTask]) -> S
         details={
             "inputs": inputs,
             "text_bytes": sum(r.details["text_bytes"] for r in extracted),
-            "workers": os.cpu_count(),
         },
     )

@@ -7,7 +7,7 @@ import dataclasses
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -114,13 +114,20 @@ def resolve(base: str, path: str) -> str:
 _TASKS_OF = {"cluster": "assign", "plan": "select"}
 
 
-def up_to_date(job: Job, stage: str, mark: str) -> Success | None:
+def up_to_date(job: Job, stage: str, mark: str, tables: Sequence[str] = ()) -> Success | None:
     """The stage's ``_SUCCESS`` if it ended under this fingerprint and its files are all there.
 
     Otherwise it is taken back, and the stage has to run.
+
+    Args:
+        job: the run.
+        stage: its stage.
+        mark: fingerprint that is asked for.
+        tables: files beside the parts that the stage writes.
     """
     success = job.workdir.success(stage)
-    if success is not None and success.fingerprint == mark and _is_whole(job.workdir, stage):
+    whole = all(storage.exists(path) for path in tables) and _is_whole(job.workdir, stage)
+    if success is not None and success.fingerprint == mark and whole:
         job.reporter.say(
             f"{stage}: up to date ({success.documents_out:,} documents, {success.tokens:,} tokens, "
             f"{len(success.parts)} parts)"

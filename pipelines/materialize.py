@@ -40,7 +40,8 @@ def run(job: Job) -> Success:
         job.corpus,
         *(part.digest for part in planned.parts),
     )
-    if success := up_to_date(job, MATERIALIZE, mark):
+    manifest_path = storage.join(job.corpus, corpus_io.MANIFEST)
+    if success := up_to_date(job, MATERIALIZE, mark, [manifest_path]):
         return success
     corpus_io.claim(job.corpus, job.recipe.name)
     _run_pipeline(job, planned, plan, mark)
@@ -90,27 +91,36 @@ def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -
     n_shards = plan["shards"]
     tasks = [Task(name, fingerprint(EXCHANGE, mark, name)) for name in names]
     exchanged = split(job.workdir, EXCHANGE, tasks)
-    wanted = {f"shard-{i:05d}" for i in range(n_shards)}
-    committed: dict[str, str] = {}
-    for name, result in job.workdir.committed(MATERIALIZE).items():
-        if name in wanted and job.workdir.is_whole(result):
-            committed[name] = result.fingerprint
-        else:
-            job.workdir.discard(MATERIALIZE, result)
+    committed = _kept_shards(job, mark)
     say_resumed(job, MATERIALIZE, len(exchanged.done) + len(committed), len(names) + n_shards)
     stage = Materialize(
         exchange=ExchangePart(job.workdir, n_shards),
-        write=WriteShard(job.workdir, job.corpus, tuple(job.recipe.output.formats), n_shards),
+        write=WriteShard(job.workdir, job.corpus, tuple(job.recipe.output.formats), n_shards, mark),
         parts=names,
         exchanged=exchanged,
         committed=committed,
-        fingerprint=mark,
     )
     with job.reporter.watch(
         job.workdir, MATERIALIZE, stage=MATERIALIZE, done=len(committed), tasks=n_shards
     ):
         seconds = plan["bytes"] / _BYTES_PER_SECOND
         job.run_pipeline(MATERIALIZE, stage.build, work_seconds=seconds)
+
+
+def _kept_shards(job: Job, mark: str) -> dict[str, str]:
+    """Fingerprints of the shards that an interrupted run of this very stage has finished.
+
+    Other shards in our folder are removed; a corpus that was written elsewhere stays whole.
+    """
+    kept: dict[str, str] = {}
+    for name, result in job.workdir.committed(MATERIALIZE).items():
+        if result.details["mark"] == mark and job.workdir.is_whole(result):
+            kept[name] = result.fingerprint
+        elif result.details["corpus"] == job.corpus:
+            job.workdir.discard(MATERIALIZE, result)
+        else:
+            job.workdir.forget(MATERIALIZE, result)
+    return kept
 
 
 def _languages(job: Job) -> list[str]:

@@ -60,7 +60,8 @@ def run(job: Job) -> Success:
         clustered.details["digests"]["domains.parquet"],
         *(part.digest for part in scored.parts),
     )
-    if success := up_to_date(job, PLAN, mark):
+    plan_path = job.workdir.path("plan.json")
+    if success := up_to_date(job, PLAN, mark, [plan_path]):
         return success
     targets = find_targets(job, scored)
     for note in targets.notes:
@@ -77,7 +78,7 @@ def run(job: Job) -> Success:
             job.run_pipeline(PLAN, stage.build, work_seconds=seconds)
     results = list(job.workdir.committed(SELECT).values())
     plan = _plan(job, targets, results)
-    storage.write_json(job.workdir.path("plan.json"), plan)
+    storage.write_json(plan_path, plan)
     parts = [Part(r.task, r.documents_out, r.tokens, r.outputs[0].digest) for r in results]
     summary = summarise(mark, results, parts=parts)
     return finish(job, PLAN, summary, started)

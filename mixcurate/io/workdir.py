@@ -142,9 +142,13 @@ class Workdir:
 
     def discard(self, stage: str, result: TaskResult) -> None:
         """Remove a committed task and its outputs; the manifest goes first."""
-        storage.remove(join(self.tasks_folder(stage), f"{result.task}.json"))
+        self.forget(stage, result)
         for output in result.outputs:
             storage.remove(self.path(output.path))
+
+    def forget(self, stage: str, result: TaskResult) -> None:
+        """Remove the manifest of a committed task, and leave its outputs."""
+        storage.remove(join(self.tasks_folder(stage), f"{result.task}.json"))
 
     def success_path(self, stage: str) -> str:
         """Where the stage's ``_SUCCESS`` is."""

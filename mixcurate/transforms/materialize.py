@@ -188,6 +188,7 @@ class WriteShard:
     corpus: str
     formats: tuple[str, ...]
     n_shards: int
+    mark: str
     stage: str = MATERIALIZE
 
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
@@ -209,7 +210,12 @@ class WriteShard:
             documents_in=sum(batch.num_rows for batch in batches),
             documents_out=len(order),
             tokens=int(tokens.sum()),
-            details={"files": files, **_shares(rows, tokens)},
+            details={
+                "files": files,
+                "mark": self.mark,
+                "corpus": self.corpus,
+                **_shares(rows, tokens),
+            },
         )
 
     def _write(
@@ -269,14 +275,14 @@ def _shares(rows: pa.Table, tokens: npt.NDArray[np.int64]) -> dict[str, dict[str
 class PlanShard:
     """Turn a shard's segments into a task."""
 
-    stage_fingerprint: str
+    mark: str
 
     def __call__(self, element: tuple[int, Iterable[tuple[str, int, str]]]) -> Task:
         """The task of one shard; its fingerprint names every byte that goes into it."""
         number, found = element
         segments = sorted(found)
         mark = hashing.fingerprint(
-            self.stage_fingerprint, *(f"{part}:{batch}:{seal}" for part, batch, seal in segments)
+            self.mark, *(f"{part}:{batch}:{seal}" for part, batch, seal in segments)
         )
         payload = {"shard": number, "segments": [(part, batch) for part, batch, _ in segments]}
         return Task(f"shard-{number:05d}", mark, payload)
@@ -317,7 +323,6 @@ class Materialize:
     parts: list[str]
     exchanged: Split
     committed: dict[str, str]
-    fingerprint: str
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """Wire the stage into ``pipeline``."""
@@ -343,6 +348,6 @@ class Materialize:
             | beam.Flatten()
             | "Segments" >> beam.FlatMap(_segments)
             | "Shards" >> beam.GroupByKey()
-            | "Plan shards" >> beam.Map(PlanShard(self.fingerprint))
+            | "Plan shards" >> beam.Map(PlanShard(self.write.mark))
             | "Write shards" >> beam.ParDo(RunOpenTask(self.write, self.committed))
         )

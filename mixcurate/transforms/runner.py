@@ -180,4 +180,6 @@ def make_pipeline(
 def _quiet_local_runner() -> None:
     """Keep a local run's stderr for progress: of Beam's own chatter only errors."""
     logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel(logging.CRITICAL)
+    logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel(
+        logging.CRITICAL
+    )

@@ -24,7 +24,7 @@ RECIPE = {
     "embed": {"max_tokens": 16},
     "cluster": {"k": 24, "prune": {"min_quality": 0.4}, "merge": {"domains": 4}},
     "mixture": {"strategy": "uniform", "budget_tokens": 24_000, "max_epochs": 8},
-    "output": {"formats": ["arrow", "webdataset"], "shards_multiple_of": 4},
+    "output": {"formats": ["arrow", "webdataset"], "shard_bytes": "20kB"},
 }
 
 

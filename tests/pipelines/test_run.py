@@ -92,6 +92,7 @@ def test_shards_differ_by_at_most_one_document(finished: Path) -> None:
     shards = manifest_of(finished)["shards"]
     for name in ("arrow", "webdataset"):
         counts = [shard["n_documents"] for shard in shards if shard["format"] == name]
+        assert len(counts) >= 4
         assert max(counts) - min(counts) <= 1
         assert min(counts) > 0
 
@@ -156,6 +157,29 @@ def test_a_missing_file_of_a_finished_stage_is_made_again(finished: Path, tmp_pa
     result = invoke("run", tmp_path / "job/recipe.yaml")
     assert result.exit_code == 0, result.output
     assert corpus_digest(tmp_path / "job/work/corpus") == before
+
+
+def test_another_number_of_shards_leaves_no_old_shard(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "job")
+    result = invoke("run", tmp_path / "job/recipe.yaml", "--set", "output.shard_bytes=1MB")
+    assert result.exit_code == 0, result.output
+    shards = manifest_of(tmp_path / "job")["shards"]
+    assert len(shards) < len(manifest_of(finished)["shards"])
+    assert invoke("verify", tmp_path / "job/work/corpus").exit_code == 0
+
+
+def test_another_output_folder_leaves_the_first_corpus_whole(
+    finished: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished, tmp_path / "job")
+    recipe = tmp_path / "job/recipe.yaml"
+    result = invoke("run", recipe, "--set", "output.path=other")
+    assert result.exit_code == 0, result.output
+    assert invoke("verify", tmp_path / "job/other").exit_code == 0
+    assert invoke("verify", tmp_path / "job/work/corpus").exit_code == 0
+    assert (tmp_path / "job/other/README.md").read_text() == (
+        finished / "work/corpus/README.md"
+    ).read_text()
 
 
 def test_without_a_budget_everything_comes_once(tmp_path: Path) -> None:

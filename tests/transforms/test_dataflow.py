@@ -62,11 +62,10 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
         "plan": select.Select(select.SelectPart(WORKDIR, plan), parts, TASKS).build,
         "materialize": materialize.Materialize(
             materialize.ExchangePart(WORKDIR, 4),
-            materialize.WriteShard(WORKDIR, "gs://bucket/work/corpus", ("arrow",), 4),
+            materialize.WriteShard(WORKDIR, "gs://bucket/work/corpus", ("arrow",), 4, "f"),
             parts,
             NOTHING_DONE,
             {},
-            "f",
         ).build,
     }
 

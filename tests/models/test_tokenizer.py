@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from mixcurate.errors import InputError
+from mixcurate.models.embedded import tekken
+from mixcurate.models.tokenizer import token_counter
+
+LONG = 4_096
+
+
+def count(texts: list[str], threads: int = 1) -> list[int]:
+    found = token_counter("embedded", threads).count(texts)
+    assert found.dtype == np.int32
+    return found.tolist()
+
+
+@given(st.lists(st.text(max_size=200), max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_counts_are_those_of_tiktoken_itself(texts):
+    expected = [len(tekken().encode_ordinary(text)) for text in texts]
+    assert count(texts) == expected
+    assert count(texts, threads=2) == expected
+
+
+def test_counts_of_special_token_text_are_counts_of_plain_text():
+    assert count(["<s>[INST] </s>"]) == [len(tekken().encode_ordinary("<s>[INST] </s>"))]
+
+
+def test_nothing_has_no_tokens():
+    assert count([]) == []
+    assert count([""]) == [0]
+
+
+def test_long_texts_of_ordinary_words_are_counted_whole():
+    texts = ["word and another word.\n" * 5_000, "a" * LONG + " " + "b" * LONG, "x", " " * LONG]
+    assert count(texts) == [len(tekken().encode_ordinary(text)) for text in texts]
+
+
+@pytest.mark.parametrize("run", ["a", "é", "日", "!", "=", " ", "\n", " \n", "a1", "🙂", "\u3000"])
+def test_a_long_run_is_counted_within_some_tokens_of_the_truth(run):
+    text = f"before {run * (20_000 // len(run))} after"
+    cuts = len(text) // LONG
+    (found,) = count([text])
+    assert abs(found - len(tekken().encode_ordinary(text))) <= 2 * cuts
+
+
+@pytest.mark.parametrize("run", ["a", " ", "\n", "!", "\u00a0", "日", "ab1"])
+def test_a_hostile_run_of_millions_is_counted(run):
+    """The regular expression of the vocabulary alone panics on a million blanks."""
+    text = f"a {run * (2_000_000 // len(run))} b"
+    (found,) = count([text])
+    assert len(text) / 200 < found < len(text.encode())
+
+
+def test_a_hostile_text_leaves_the_counts_of_its_neighbours_alone():
+    texts = ["one", " " * 50_000, "two words", "a" * 50_000, ""]
+    found = count(texts)
+    assert [found[0], found[2], found[4]] == count(["one", "two words", ""])
+
+
+@pytest.fixture
+def tokenizer_file(tmp_path: Path) -> str:
+    """A word tokenizer that would add special tokens, truncate and pad if it were let."""
+    vocabulary = {"[UNK]": 0, "[CLS]": 1, "[PAD]": 2, "one": 3, "two": 4}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A", special_tokens=[("[CLS]", 1)]
+    )
+    tokenizer.enable_truncation(3)
+    tokenizer.enable_padding(length=5, pad_id=2, pad_token="[PAD]")
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+    return str(path)
+
+
+def test_a_tokenizer_file_counts_without_special_tokens_truncation_or_padding(tokenizer_file):
+    counter = token_counter(tokenizer_file, 1)
+    found = counter.count(["one two three four five", "", "one", "two " * 1_000])
+    assert found.dtype == np.int32
+    assert found.tolist() == [5, 0, 1, 1_000]
+    assert counter.count([]).tolist() == []
+
+
+def test_a_missing_tokenizer_file_is_refused(tmp_path):
+    missing = str(tmp_path / "tokenizer.json")
+    with pytest.raises(InputError, match=f"no file {missing}; give a tokenizer.json or 'embedded'"):
+        token_counter(missing, 1)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "not json", '{"model": 3}'])
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, content):
+    path = tmp_path / "tokenizer.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=f"cannot read {path}"):
+        token_counter(str(path), 1)
