@@ -120,7 +120,7 @@ def pools(draw_from, max_size: int = 25) -> Pool:
     st.lists(st.integers(0, 25), max_size=3),
     st.integers(1, 16),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_is_drawn_equals_brute_force_for_any_parts(pool, targets, max_copies, cuts, bits):
     expected = brute_force(pool, targets, max_copies)
     parts = split(pool, cuts)

@@ -24,7 +24,7 @@ def find_limits(parts: list[np.ndarray], n_shards: int) -> np.ndarray:
 
 
 @given(KEYS, st.integers(1, 60), st.lists(st.integers(0, 60), max_size=3))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_shards_are_slices_of_the_global_sort_for_any_parts(values, n_shards, cuts):
     n_shards = min(n_shards, len(values))
     keys = np.array(values, np.uint64)

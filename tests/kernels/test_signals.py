@@ -131,7 +131,7 @@ LINES = st.lists(
 
 
 @given(st.lists(st.lists(st.sampled_from(ALPHABET), max_size=40).map("".join), max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_every_signal_is_as_documented_on_generated_text(texts):
     assert_as_documented(texts)
 
@@ -140,6 +140,14 @@ def test_every_signal_is_as_documented_on_generated_text(texts):
 @settings(max_examples=50, deadline=None)
 def test_every_signal_is_as_documented_on_generated_lines(unix, dos):
     assert_as_documented([unix, dos])
+
+
+def test_rows_keep_their_order_in_a_large_batch():
+    texts = ["" if i % 7 == 0 else "word " * (i % 13) + "\nsame\nsame" for i in range(5_000)]
+    found = text_signals(pa.array(texts, pa.large_string()))
+    assert found.column("n_words").to_pylist() == [len(text.split()) for text in texts]
+    repeated = [value > 0 for value in found.column("duplicate_lines").to_pylist()]
+    assert repeated == [text != "" for text in texts]
 
 
 def test_an_empty_batch_has_all_columns():

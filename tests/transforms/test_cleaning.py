@@ -145,7 +145,7 @@ def test_only_wanted_languages_stay(languages, kept):
     assert cleaned.documents.num_rows == kept
     assert reasons(cleaned) == ({"language": 2 - kept} if kept < 2 else {})
     if languages == ["en"]:
-        assert cleaned.rejected[0]["detail"].startswith("identified as de with probability 0.9")
+        assert cleaned.rejected[0]["detail"] == "identified as de with probability 1.00"
 
 
 def test_an_unsure_language_is_dropped_only_where_languages_are_asked_for():
