@@ -2,9 +2,10 @@
 
     python -m benchmarks.memory [--gigabytes 5] [--folder runs/benchmark-memory]
 
-Each stage runs as a process of its own; its peak is the largest sum of the resident memory of that
-process and its workers, sampled ten times a second. The model's own memory is measured by loading
-it alone, and taken off the embed stage.
+Each stage runs as a process of its own; its peak is the largest sum over that process and its
+workers of their proportional set size (resident memory, where a page that several processes share
+counts once), sampled five times a second. The model's own memory is measured by loading it alone,
+and taken off the embed stage.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ def peak_of(command: list[str]) -> tuple[float, float, float]:
         sizes = [0]
         for member in [process, *process.children(recursive=True)]:
             try:
-                sizes.append(member.memory_info().rss)
+                sizes.append(member.memory_full_info().pss)
             except psutil.Error:
                 continue
         tree, largest = max(tree, sum(sizes)), max(largest, *sizes)
-        time.sleep(0.1)
+        time.sleep(0.2)
     if process.returncode:
         raise SystemExit(f"{command} failed with {process.returncode}")
     return tree / 1e6, largest / 1e6, time.perf_counter() - started

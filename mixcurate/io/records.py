@@ -14,7 +14,7 @@ from mixcurate.tables import EXCERPT, RAW
 
 #: A batch is closed when it holds this many documents or this much text.
 BATCH_DOCUMENTS = 2_000
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = 4 << 20
 
 #: A record (line, WARC payload, cell) above this size is rejected, never buffered whole.
 MAX_RECORD_BYTES = 64 << 20

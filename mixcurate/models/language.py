@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 #: The first characters of a document tell its language as well as all of them.
-_READ_CHARACTERS = 1_000
+_READ_CHARACTERS = 500
 
 
 @functools.cache
