@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,21 +13,15 @@ import pyarrow.parquet as pq
 from mixcurate.io import storage
 from mixcurate.tables import REJECTED, embeddings_schema
 
+#: Columns of few distinct values; a dictionary of anything else, texts above all, is a waste.
+_REPEATED = ("source", "path", "language", "licence", "stage", "reason")
+
 
 def write_table(path: str, table: pa.Table) -> None:
     """Write a whole Parquet file atomically; the same table gives the same bytes."""
+    repeated = [name for name in _REPEATED if name in table.column_names]
     with storage.open_atomic(path) as stream:
-        pq.write_table(table, stream, compression="zstd")
-
-
-@contextlib.contextmanager
-def parquet_writer(path: str, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
-    """Write a Parquet file in pieces; it appears only if the block ends well."""
-    with (
-        storage.open_atomic(path) as stream,
-        pq.ParquetWriter(stream, schema, compression="zstd") as writer,
-    ):
-        yield writer
+        pq.write_table(table, stream, compression="zstd", use_dictionary=repeated)
 
 
 def read_table(path: str, columns: list[str] | None = None) -> pa.Table:

@@ -53,28 +53,6 @@ def test_batches_are_the_table_in_order(folder):
     assert pa.Table.from_batches(batches).equals(assignments(4_500).select(["cluster"]))
 
 
-def test_a_file_written_in_pieces_is_the_whole_table(folder):
-    path = storage.join(folder, "part.parquet")
-    with partfiles.parquet_writer(path, ASSIGNMENTS) as writer:
-        for start in (0, 30):
-            writer.write_table(assignments(50).slice(start, 30))
-        assert not storage.exists(path)
-    assert partfiles.read_table(path).equals(assignments(50))
-
-
-def test_a_file_whose_writing_fails_does_not_appear(folder):
-    path = storage.join(folder, "part.parquet")
-
-    def write() -> None:
-        with partfiles.parquet_writer(path, ASSIGNMENTS) as writer:
-            writer.write_table(assignments(50))
-            writer.write_table(pa.table({"other": [1]}))
-
-    with pytest.raises(ValueError, match="schema"):
-        write()
-    assert storage.list_names(folder) == []
-
-
 def test_rejected_rows_are_written_only_if_there_are_any(folder):
     row = {
         "id": None,
