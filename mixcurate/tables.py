@@ -6,6 +6,8 @@ of the ``documents`` part of the same name.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pyarrow as pa
 
 #: What a reader yields: one row a record of the input, before any cleaning.
@@ -77,6 +79,9 @@ CORPUS = pa.schema(
     ]
 )
 
+#: How a number of an embedding is stored.
+EmbeddingKind = Literal["float16", "float32", "int8"]
+
 #: Longest excerpt of a rejected document, in characters.
 EXCERPT = 200
 
@@ -87,10 +92,31 @@ def documents_schema(signals: list[str]) -> pa.Schema:
     return pa.schema(DOCUMENT_FIELDS + columns)
 
 
-def embeddings_schema(dimension: int) -> pa.Schema:
-    """Schema of ``embeddings/part-*.arrow``: one fixed-size list of float16 per document."""
-    vector = pa.list_(pa.field("item", pa.float16(), nullable=False), dimension)
-    return pa.schema([pa.field("embedding", vector, nullable=False)])
+def embeddings_schema(dimension: int, kind: EmbeddingKind = "float16") -> pa.Schema:
+    """Schema of ``embeddings/part-*.arrow``: one fixed-size list of numbers per document.
+
+    Of int8, a vector is its integers times its ``scale``, a column that only this kind has.
+    """
+    item = pa.field("item", pa.type_for_alias(kind), nullable=False)
+    fields = [pa.field("embedding", pa.list_(item, dimension), nullable=False)]
+    if kind == "int8":
+        fields.append(pa.field("scale", pa.float32(), nullable=False))
+    return pa.schema(fields)
+
+
+def export_schema(dimension: int) -> pa.Schema:
+    """Schema of an export of embeddings to Parquet.
+
+    float32, whatever the workdir has: Spark and cuDF have no half float, so that they cannot read
+    Parquet's, and every value of the other kinds is a float32.
+    """
+    vector = pa.list_(pa.field("item", pa.float32(), nullable=False), dimension)
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("embedding", vector, nullable=False),
+        ]
+    )
 
 
 def scores_schema(dimensions: list[str]) -> pa.Schema:

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mixcurate.io import corpus as corpus_io
 from mixcurate.io import formats, partfiles, storage
+from mixcurate.io.embeddings import EmbeddingsWriter
 from mixcurate.io.workdir import Part, Success, Workdir
 from mixcurate.kernels import quality
 from mixcurate.tables import ASSIGNMENTS, CORPUS, REJECTED, documents_schema, scores_schema
@@ -62,8 +63,8 @@ def build(
             _end(workdir, stage, n + 5, n, tokens, {"empty": 2, "filter_n_words": 3})
         elif stage == "embed":
             for part in PARTS:
-                vectors = np.zeros((DOCUMENTS, 4), np.float16)
-                partfiles.write_embeddings(workdir.part("embed", part), vectors)
+                with EmbeddingsWriter(workdir.part("embed", part), 4) as writer:
+                    writer.write(np.zeros((DOCUMENTS, 4), np.float32))
             _end(workdir, stage, n, n, tokens, {})
         elif stage == "cluster":
             pruned = _cluster(workdir, parts)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mixcurate.io import partfiles, storage
+from mixcurate.io import embeddings, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
 from mixcurate.kernels import fixedpoint, hashing, kmeans, quality
 from mixcurate.kernels.clustering import ClusterParams
@@ -51,7 +51,7 @@ class SamplePart(beam.DoFn):
         ids = partfiles.read_table(path, ["id"]).column("id").combine_chunks()
         keys = hashing.uniform_keys(ids, self._seed, "cluster sample")
         rows = np.flatnonzero(hashing.unit_interval(keys) < self._share)
-        vectors = partfiles.read_embeddings(self._workdir.part("embed", part))[rows]
+        vectors = embeddings.read_rows(self._workdir.part("embed", part), rows)
         folder = self._workdir.path("_stages", CLUSTER, "sample")
         partfiles.write_array(storage.join(folder, f"{part}.keys.npy"), keys[rows])
         partfiles.write_array(storage.join(folder, f"{part}.vectors.npy"), vectors)
@@ -94,6 +94,29 @@ class FitCentroids(beam.DoFn):
         yield storage.digest(path)
 
 
+def assign_part(
+    path: str, centroids: kmeans.Float32Array
+) -> tuple[npt.NDArray[np.int32], kmeans.Float32Array]:
+    """The nearest centroid of each row of an embeddings file, a record batch at a time.
+
+    Args:
+        path: the file.
+        centroids: float32 ``[k, d]``, unit rows.
+
+    Returns:
+        cluster int32 ``[n]`` and Euclidean distance float32 ``[n]``.
+
+    Raises:
+        InputError: the file cannot be read, or is no embeddings file.
+    """
+    clusters, distances = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
+    for vectors in embeddings.iter_embeddings(path):
+        cluster, distance = kmeans.assign(kmeans.normalise(vectors), centroids)
+        clusters.append(cluster)
+        distances.append(distance)
+    return np.concatenate(clusters), np.concatenate(distances)
+
+
 @dataclasses.dataclass(frozen=True)
 class AssignPart:
     """Assign each document of a part to its nearest centroid, and add up per-cluster sums."""
@@ -104,8 +127,7 @@ class AssignPart:
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
         """Write the part's assignments and its share of the statistics."""
         centroids = partfiles.read_array(self.workdir.centroids)
-        vectors = kmeans.normalise(partfiles.read_embeddings(self.workdir.part("embed", task.name)))
-        cluster, distance = kmeans.assign(vectors, centroids)
+        cluster, distance = assign_part(self.workdir.part("embed", task.name), centroids)
         table = pa.Table.from_arrays([pa.array(cluster), pa.array(distance)], schema=ASSIGNMENTS)
         path = self.workdir.part(CLUSTER, task.name)
         partfiles.write_table(path, table)

@@ -15,7 +15,7 @@ import webdataset
 import yaml
 from datasets import load_dataset, load_from_disk
 
-from mixcurate.io import partfiles
+from mixcurate.io.embeddings import read_embeddings
 from mixcurate.recipe_file import load_recipe
 from tests.documents import real_documents
 from tests.pipelines.conftest import RECIPE, corpus_digest, invoke, write_job
@@ -50,7 +50,7 @@ def test_parts_are_aligned_row_by_row(finished: Path) -> None:
     assert len(parts) >= 5
     for part in parts:
         rows = pq.read_metadata(work / f"documents/{part}.parquet").num_rows
-        vectors = partfiles.read_embeddings(str(work / f"embeddings/{part}.arrow"))
+        vectors = read_embeddings(str(work / f"embeddings/{part}.arrow"))
         assert vectors.shape == (rows, 384)
         assert np.allclose(np.linalg.norm(vectors.astype(np.float32), axis=1), 1, atol=1e-2)
         for folder in ("assignments", "scores"):
