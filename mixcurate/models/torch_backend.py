@@ -1,0 +1,244 @@
+"""Any sentence-transformers model by torch, with the batching done for the device it runs on.
+
+``SentenceTransformer.encode`` uses a fixed batch size and waits for each batch. Here sequences are
+sorted by length and cut into batches of a token budget, so that little is padding. On a GPU the
+batches of a window are launched one after another and fetched once; two windows are under way, so
+that one computes while the other is fetched. On a CPU the batches run in threads of one core each:
+that beats one batch on all cores, and no result depends on how many threads there are.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import copy
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mixcurate.errors import InputError
+from mixcurate.models.encoders import Beat, Encoded, EncoderSpec
+from mixcurate.models.sequences import Sequences, TextTokenizer
+
+#: Tokens per forward pass on a CPU: measured best, the activations stay in the cache.
+_CPU_BATCH_TOKENS = 1_024
+
+#: On a GPU as much as fits, within these bounds: more hides no more latency.
+_GPU_BATCH_TOKENS = (4_096, 131_072)
+
+#: Share of a GPU's free memory that two windows under way may fill with activations.
+_MEMORY_SHARE = 0.6
+
+_WINDOW = {"cpu": 2_048, "cuda": 8_192}
+
+
+class TorchBackend:
+    """A sentence-transformers model on one device."""
+
+    def __init__(self, spec: EncoderSpec, folder: str, threads: int, device: str) -> None:
+        """Load the model.
+
+        Args:
+            spec: which model, and how.
+            folder: where its files are.
+            threads: CPU threads to use.
+            device: cpu, or one GPU such as cuda:0.
+
+        Raises:
+            InputError: the model cannot be loaded.
+        """
+        import torch
+
+        self._torch, self._device = torch, torch.device(device)
+        on_cpu = self._device.type == "cpu"
+        model = load_model(spec, folder, self._device)
+        self._network, self._tail = model[0], list(model)[1:]
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(spec.precision, torch.float32)
+        self._network.to(dtype)
+        for module in self._tail:
+            module.float()
+        self.tokenizer = text_tokenizer(model, spec)
+        self.dimension = int(model.get_embedding_dimension())
+        self.normalises = any(type(module).__name__ == "Normalize" for module in self._tail)
+        self.window = _WINDOW[self._device.type]
+        self.lanes = threads if on_cpu else 1
+        self.ahead = 1 if on_cpu else 2
+        if on_cpu:
+            torch.set_num_threads(1)  # the threads below each run their own batch
+        self._pool = concurrent.futures.ThreadPoolExecutor(threads if on_cpu else 2)
+        self._budget = spec.batch_tokens or (_CPU_BATCH_TOKENS if on_cpu else self._probe())
+
+    def submit(self, sequences: Sequences, beat: Beat) -> Callable[[], Encoded]:
+        """Start on ``sequences``; see ``Backend``.
+
+        Raises:
+            torch.cuda.OutOfMemoryError: (when waited for) one sequence alone does not fit.
+        """
+        batches = list(token_budget_batches(sequences.lengths, self._budget))
+        if self._device.type == "cpu":
+            tasks = [self._pool.submit(self._run, sequences, [rows], beat) for rows in batches]
+        else:
+            tasks = [self._pool.submit(self._run, sequences, batches, beat)]
+
+        def wait() -> Encoded:
+            vectors = np.zeros((len(sequences.owners), self.dimension), np.float32)
+            padded, seconds = 0, 0.0
+            for task in tasks:
+                for rows, found, size in task.result()[0]:
+                    vectors[rows] = found
+                    padded += size
+                seconds += task.result()[1]
+            return Encoded(vectors, padded, seconds)
+
+        return wait
+
+    def _run(
+        self, sequences: Sequences, batches: list[npt.NDArray[np.intp]], beat: Beat
+    ) -> tuple[list[tuple[npt.NDArray[np.intp], npt.NDArray[np.float32], int]], float]:
+        """Batches one after another, fetched from the device when all are launched."""
+        started = time.perf_counter()
+        launched: list[tuple[npt.NDArray[np.intp], Any, int]] = []
+        for rows in batches:
+            launched += self._forward(sequences, rows)
+        found = []
+        for rows, output, size in launched:
+            found.append((rows, output.cpu().numpy(), size))
+            beat(*sequences.progress(rows))
+        return found, time.perf_counter() - started
+
+    def _forward(
+        self, sequences: Sequences, rows: npt.NDArray[np.intp]
+    ) -> list[tuple[npt.NDArray[np.intp], Any, int]]:
+        """One batch through the model; halved, as all after it, when the device has no room."""
+        torch = self._torch
+        pad_id, left = self.tokenizer.pad_id, self.tokenizer.pad_left
+        ids, mask = sequences.padded(rows, pad_id, left=left)
+        try:
+            return [(rows, self._launch(ids, mask), ids.size)]
+        except torch.cuda.OutOfMemoryError:
+            if len(rows) == 1:
+                raise
+        # after the except clause: inside it the error would keep the batch's memory
+        torch.cuda.empty_cache()
+        self._budget = max(_GPU_BATCH_TOKENS[0], self._budget // 2)
+        half = len(rows) // 2
+        return self._forward(sequences, rows[:half]) + self._forward(sequences, rows[half:])
+
+    def _launch(self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64]) -> Any:
+        features = {"input_ids": self._moved(ids), "attention_mask": self._moved(mask)}
+        with self._torch.inference_mode():
+            output = self._network(features)
+            # pooled in fp32: a mean over bf16 loses what the network has kept
+            output["token_embeddings"] = output["token_embeddings"].float()
+            for module in self._tail:
+                output = module(output)
+            return output["sentence_embedding"].float()
+
+    def _moved(self, array: npt.NDArray[np.int64]) -> Any:
+        tensor = self._torch.from_numpy(array)
+        if self._device.type == "cpu":
+            return tensor
+        return tensor.pin_memory().to(self._device, non_blocking=True)
+
+    def _probe(self) -> int:
+        """Tokens per forward pass from what a small one takes: a power of two, so that the same
+        model on the same device finds the same budget."""
+        torch = self._torch
+        least, most = _GPU_BATCH_TOKENS
+        length = self.tokenizer.max_tokens or 512
+        count = max(1, least // length)
+        offsets = np.arange(count + 1) * length
+        ids = np.full(count * length, self.tokenizer.pad_id, np.int32)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_allocated(self._device)
+        self._forward(Sequences(ids, offsets, np.arange(count), count), np.arange(count))
+        torch.cuda.synchronize(self._device)
+        taken = torch.cuda.max_memory_allocated(self._device) - before
+        free, _ = torch.cuda.mem_get_info(self._device)
+        return budget_for(free, taken / (count * length), least=least, most=most)
+
+
+def budget_for(free_bytes: int, bytes_per_token: float, *, least: int, most: int) -> int:
+    """Largest power of two of tokens whose activations, twice, fit a share of the free memory."""
+    fitting = _MEMORY_SHARE * free_bytes / 2 / max(bytes_per_token, 1.0)
+    power = 1 << max(0, int(np.log2(max(fitting, 1.0))))
+    return int(np.clip(power, least, most))
+
+
+def load_model(spec: EncoderSpec, folder: str, device: Any = "cpu") -> Any:
+    """The model as sentence-transformers loads it, in evaluation mode.
+
+    Raises:
+        InputError: it cannot be loaded, or is no text transformer.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        model = SentenceTransformer(
+            folder, device=str(device), trust_remote_code=spec.trust_remote_code
+        )
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+        raise InputError(f"embed.model: cannot load {spec.name!r}: {error}") from error
+    kind = type(model[0]).__name__
+    if kind != "Transformer":
+        raise InputError(f"embed.model: {spec.name!r} starts with {kind}, which is not supported")
+    return model.eval()
+
+
+class ModelTokenizer(TextTokenizer):
+    """The tokenizer of a transformer, which also knows how it is padded."""
+
+    pad_id: int = 0
+    pad_left: bool = False
+
+
+def text_tokenizer(model: Any, spec: EncoderSpec) -> ModelTokenizer:
+    """The tokenizer of a loaded model, cut to the spec's length and the model's own.
+
+    Raises:
+        InputError: the model has no fast tokenizer.
+    """
+    tokenizer = model.tokenizer
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if fast is None:
+        raise InputError(
+            f"embed.model: {spec.name!r} has no fast tokenizer (tokenizer.json); save one with "
+            f"transformers: AutoTokenizer.from_pretrained(…).save_pretrained(…)"
+        )
+    found = ModelTokenizer(
+        copy.deepcopy(fast),  # the model's own calls set padding and truncation on theirs
+        min(spec.max_tokens, model.max_seq_length or spec.max_tokens),
+        prompt=model.prompts.get(model.default_prompt_name or "", ""),
+        windows=spec.max_windows if spec.long_documents == "mean_of_windows" else 1,
+        truncation_side=tokenizer.truncation_side,
+    )
+    found.pad_id = tokenizer.pad_token_id or 0
+    found.pad_left = tokenizer.padding_side == "left"
+    return found
+
+
+def token_budget_batches(
+    lengths: npt.NDArray[np.int64], budget: int
+) -> Iterator[npt.NDArray[np.intp]]:
+    """Cut sequences into batches of similar length, each at most ``budget`` tokens with padding.
+
+    Longest first, so that the largest batch meets the memory first. A sequence above the budget is
+    a batch of its own. The batches are a function of the lengths alone.
+
+    Yields:
+        Row numbers of one batch, intp ``[m]``, m >= 1.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        stop = start + max(1, budget // longest)
+        yield order[start:stop]
+        start = stop
