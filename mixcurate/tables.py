@@ -110,7 +110,7 @@ def export_schema(dimension: int) -> pa.Schema:
     float32, whatever the workdir has: Spark and cuDF have no half float, so that they cannot read
     Parquet's, and every value of the other kinds is a float32.
     """
-    vector = pa.list_(pa.field("item", pa.float32(), nullable=False), dimension)
+    vector = pa.list_(pa.field("element", pa.float32(), nullable=False), dimension)
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),

@@ -121,6 +121,17 @@ def inspect(path: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("workdir", type=click.Path())
+@click.argument("out", type=click.Path())
+def export(workdir: str, out: str) -> None:
+    """Write the embeddings of WORKDIR with their documents' ids as Parquet into OUT."""
+    from pipelines.export import export_embeddings
+
+    rows = export_embeddings(workdir, out)
+    click.echo(f"{rows:,} rows in {out}")
+
+
+@main.command()
 @click.argument("corpus", type=click.Path())
 @_JSON
 def verify(corpus: str, as_json: bool) -> None:
