@@ -1,4 +1,4 @@
-"""Reading and writing the part files of the workdir (Parquet tables, Arrow embeddings)."""
+"""Reading and writing the tables and arrays of the workdir (Parquet, ``.npy``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mixcurate.io import storage
-from mixcurate.tables import REJECTED, embeddings_schema
+from mixcurate.tables import REJECTED
 
 #: Columns of few distinct values; a dictionary of anything else, texts above all, is a waste.
 _REPEATED = ("source", "path", "language", "licence", "stage", "reason")
@@ -40,30 +40,6 @@ def write_rejected(path: str, rows: list[dict[str, object]]) -> None:
     """Write the rejected rows of one task; an empty list writes nothing."""
     if rows:
         write_table(path, pa.Table.from_pylist(rows, schema=REJECTED))
-
-
-def write_embeddings(path: str, vectors: npt.NDArray[np.floating]) -> None:
-    """Write embeddings ``[n, d]`` as float16 in an uncompressed Arrow IPC file, atomically."""
-    flat = np.ascontiguousarray(vectors, dtype=np.float16).reshape(-1)
-    schema = embeddings_schema(vectors.shape[1])
-    column = pa.FixedSizeListArray.from_arrays(
-        pa.array(flat, pa.float16()), type=schema.field("embedding").type
-    )
-    batch = pa.RecordBatch.from_arrays([column], schema=schema)
-    with storage.open_atomic(path) as stream, pa.ipc.new_file(stream, schema) as writer:
-        writer.write_batch(batch)
-
-
-def read_embeddings(path: str) -> npt.NDArray[np.float16]:
-    """Embeddings of one part: float16 ``[n, d]``, a zero-copy view of a memory map when local."""
-    if storage.is_local(path):
-        source: object = pa.memory_map(path)
-    else:
-        source = pa.BufferReader(storage.read_bytes(path))
-    reader = pa.ipc.open_file(source)
-    column = reader.get_batch(0).column("embedding")
-    values: npt.NDArray[np.float16] = column.flatten().to_numpy(zero_copy_only=True)
-    return values.reshape(len(column), column.type.list_size)
 
 
 def write_array(path: str, array: npt.NDArray[Any]) -> None:
