@@ -27,8 +27,8 @@ STAGES = ("ingest", "embed", "cluster", "score", "plan", "materialize")
 WORDS = 8_000  # some 50 KB a document
 LOAD_MODEL = (
     "from mixcurate.models.encoders import EmbedParams\n"
-    "from mixcurate.models.torch_encoder import TorchEncoder\n"
-    "TorchEncoder(EmbedParams(), 2).encode(['one'], lambda d, t: None)\n"
+    "from mixcurate.models.resolve import load, resolve\n"
+    "load(resolve(EmbedParams()), 2)\n"
 )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mixcurate.errors import InputError
-from mixcurate.models.encoders import Backend, Beat, Encoded, EncodeStats, EncoderSpec
+from mixcurate.models.encoders import Backend, Beat, Encoded, EncoderSpec, EncodeStats
 from mixcurate.models.sequences import Sequences, TextTokenizer
 
 Float32Array = npt.NDArray[np.float32]
@@ -107,12 +107,12 @@ class Encoder:
         if len(vectors) > sequences.documents:
             weights = sequences.lengths.astype(np.float32)[:, None]
             starts = np.searchsorted(sequences.owners, np.arange(sequences.documents))
-            sums = np.add.reduceat(vectors * weights, starts)
+            sums: Float32Array = np.add.reduceat(vectors * weights, starts)
             vectors = sums / np.add.reduceat(weights, starts)
             if self._backend.normalises:
                 norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-                vectors = vectors / np.maximum(norms, np.float32(1e-12))
-        good = np.isfinite(vectors).all(axis=1)
+                vectors = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+        good = np.asarray(np.isfinite(vectors).all(axis=1))
         if not good.all():
             stats.not_finite += int((~good).sum())
             vectors = np.where(good[:, None], vectors, np.float32(0))

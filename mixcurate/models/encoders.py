@@ -37,7 +37,7 @@ class EmbedParams(Params):
     """Tokens in one forward pass of torch, padding included; null takes what fits the device."""
     store: Literal["float16", "float32", "int8"] = "float16"
     """Numbers in the embeddings' files; int8 has a scale per vector."""
-    reuse: list[str] = []
+    reuse: tuple[str, ...] = ()
     """Workdirs whose embeddings of the same content, model and parameters are taken over."""
     trust_remote_code: bool = False
     """Run code that comes with a hub model. Off unless you say so here."""
@@ -113,7 +113,8 @@ class EncodeStats:
         not_finite: documents for which the model gave a value that is not finite.
         tokenize_seconds: in the tokenizer, most of it while the device works.
         forward_seconds: the device works (the mean over lanes, where a device has several).
-        wait_seconds: the device has nothing to do: reading, tokenising and writing that it waits for.
+        wait_seconds: the device has nothing to do, for it waits for a text to be read, tokenised,
+            or written.
     """
 
     documents: int = 0

@@ -38,20 +38,19 @@ def has_bf16() -> bool:
 class OpenVinoBackend:
     """A sentence-transformers model compiled for this machine's CPU."""
 
-    def __init__(self, spec: EncoderSpec, folder: str, threads: int) -> None:
+    def __init__(self, spec: EncoderSpec, threads: int) -> None:
         """Load (and, the first time, convert) the model.
 
         Args:
             spec: which model, and how.
-            folder: where its files are.
             threads: streams of one thread each.
 
         Raises:
-            InputError: the model cannot be converted.
+            InputError: the model cannot be found or converted.
         """
         import openvino
 
-        files = converted(spec.name, spec.weights, folder, spec.precision)
+        files = converted(spec)
         facts: dict[str, Any] = json.loads((files / FACTS).read_text())
         self.dimension: int = facts["dimension"]
         self.normalises: bool = facts["normalises"]

@@ -24,6 +24,8 @@ import numpy as np
 import xxhash
 
 from mixcurate.errors import InputError, MixcurateError
+from mixcurate.models.encoders import EncoderSpec
+from mixcurate.models.model_folder import find_model
 
 NETWORK, HEAD, TOKENIZER, FACTS = "network.xml", "head.xml", "tokenizer.json", "facts.json"
 
@@ -41,29 +43,25 @@ _SMOOTHING = 0.8
 _CALIBRATION_TEXTS = 100
 
 
-def converted(model: str, weights: str, folder: str, precision: str) -> Path:
+def converted(spec: EncoderSpec) -> Path:
     """Folder of the model in OpenVINO's format; converted first if the cache has none.
 
-    The cache is ``mixcurate/openvino`` in ``$XDG_CACHE_HOME`` or ``~/.cache``.
-
-    Args:
-        model: what people call it.
-        weights: names its content.
-        folder: where its files are.
-        precision: int8, or anything else for the one graph that fp32 and bf16 share.
+    The cache is ``mixcurate/openvino`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; int8 has a graph of its
+    own, fp32 and bf16 share one.
 
     Raises:
-        InputError: it cannot be converted, or gives other vectors afterwards.
+        InputError: it cannot be found or converted, or gives other vectors afterwards.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixcurate/openvino"
-    kind = "int8" if precision == "int8" else "float"
-    target = cache / f"{kind}-{_mark(weights, kind)}"
+    kind = "int8" if spec.precision == "int8" else "float"
+    target = cache / f"{kind}-{_mark(spec.weights, kind)}"
     if not (target / FACTS).exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
             ready = Path(temporary) / "ready"
             ready.mkdir()
-            _in_own_process(model, folder, kind, ready)
+            folder, _ = find_model(spec.model, spec.revision)
+            _in_own_process(spec.name, folder, kind, ready)
             try:
                 ready.rename(target)
             except OSError:  # another process was first
@@ -99,7 +97,6 @@ def _convert(folder: str, kind: str, target: Path) -> None:
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 
-    from mixcurate.models.encoders import EncoderSpec
     from mixcurate.models.torch_backend import load_model, text_tokenizer
 
     model = load_model(EncoderSpec(folder, None, "", "torch", "fp32", "cpu", 1 << 30), folder)

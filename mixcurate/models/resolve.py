@@ -39,7 +39,7 @@ def resolve(params: EmbedParams, *, elsewhere: str | None = None) -> EncoderSpec
     path, commit = find_model(params.model, params.revision)
     folder = read_folder(path)
     if folder.brings_code and not params.trust_remote_code and params.backend == "openvino":
-        raise InputError(f"embed.model: {params.model!r} brings code of its own; use backend: torch")
+        raise InputError(f"embed.model: {params.model!r} brings its own code; use backend: torch")
     device, why_device = _device(params, elsewhere)
     backend, why = _backend(params, folder, device)
     if backend == "static":
@@ -73,19 +73,18 @@ def load(spec: EncoderSpec, threads: int) -> Encoder:
         InputError: it cannot be loaded, or gives values that are not finite.
     """
     started = time.perf_counter()
-    path, _ = find_model(spec.model, spec.revision)
-    if spec.backend == "static":
-        from mixcurate.models.static_backend import StaticBackend
-
-        static = StaticBackend(spec, read_folder(path))
-        encoder = Encoder(spec, static.tokenizer, static)
-    elif spec.backend == "openvino":
+    if spec.backend == "openvino":  # a converted model does not need the original
         from mixcurate.models.openvino_backend import OpenVinoBackend
 
-        compiled = OpenVinoBackend(spec, path, threads)
+        compiled = OpenVinoBackend(spec, threads)
         encoder = Encoder(spec, compiled.tokenizer, compiled)
+    elif spec.backend == "static":
+        from mixcurate.models.static_backend import StaticBackend
+
+        static = StaticBackend(spec, read_folder(find_model(spec.model, spec.revision)[0]))
+        encoder = Encoder(spec, static.tokenizer, static)
     else:
-        encoder = _load_torch(spec, path, threads)
+        encoder = _load_torch(spec, find_model(spec.model, spec.revision)[0], threads)
     encoder.load_seconds = time.perf_counter() - started
     return encoder
 

@@ -39,7 +39,7 @@ class StaticBackend:
             tensors = load_file(str(home / "model.safetensors"))
             tokenizer = Tokenizer.from_file(str(home / "tokenizer.json"))
             self._table = _folded(tensors)
-        except (OSError, SafetensorError, KeyError, ValueError, Exception) as error:  # noqa: BLE001
+        except (OSError, SafetensorError, KeyError, ValueError, Exception) as error:
             raise InputError(f"embed.model: cannot load {spec.name!r}: {error}") from error
         self.dimension = int(self._table.shape[1])
         self.normalises = "Normalize" in folder.modules

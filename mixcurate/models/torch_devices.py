@@ -47,8 +47,9 @@ class TorchDevices:
             )
             for device in devices
         ]
-        facts = [pool.submit(_facts) for pool in self._pools]
-        self.dimension, self.normalises, self.window = [future.result() for future in facts][0]
+        found = [pool.submit(_facts) for pool in self._pools]
+        facts = [future.result() for future in found]  # all have loaded, or the error shows here
+        self.dimension, self.normalises, self.window = facts[0]
         self.lanes = len(devices)
         self.ahead = 2 * len(devices)
         self._turn = itertools.cycle(self._pools)
