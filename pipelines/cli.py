@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import mixcurate
-from mixcurate.errors import MixcurateError
+from mixcurate.errors import MixcurateError, RequestError
 
 _STAGES = ("ingest", "embed", "cluster", "score", "plan", "materialize")
 
@@ -96,8 +96,58 @@ _add_stage("ingest", "Raw inputs of RECIPE to clean documents.")
 _add_stage("embed", "Documents to vectors.")
 _add_stage("cluster", "Vectors to clusters and named domains.")
 _add_stage("score", "Quality, diversity and weight of each document.")
-_add_stage("plan", "Token targets per domain, and which documents meet them.")
 _add_stage("materialize", "Write the corpus and its manifest.")
+
+
+@main.command()
+@_RECIPE
+@_BEAM
+@_SET
+@click.option("--stage", type=click.Choice(["embed"]), help="Predict what this stage will take.")
+@click.option("--rates", type=click.Path(), help="Table of devices; without it, a probe is run.")
+@click.option("--device", metavar="NAME", help="Device in the table, such as nvidia-l4.")
+@click.option("--price-per-hour", type=float, help="Price of one machine, instead of the table's.")
+@click.option("--probe-seconds", type=float, help="How long to probe this machine.  [default: 10]")
+@_JSON
+@_QUIET
+def plan(  # noqa: PLR0913, PLR0917 - an argument per option
+    recipe: str,
+    beam_args: tuple[str, ...],
+    overrides: tuple[str, ...],
+    stage: str | None,
+    rates: str | None,
+    device: str | None,
+    price_per_hour: float | None,
+    probe_seconds: float | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Token targets per domain, and which documents meet them.
+
+    With --stage embed instead: tokens, hours and cost of embedding, before it runs.
+    """
+    asked = (rates, device, price_per_hour, probe_seconds)
+    if stage is None and any(value is not None for value in asked):
+        options = "--rates, --device, --price-per-hour and --probe-seconds"
+        raise click.UsageError(f"{options} go with --stage embed")
+    job = _job(recipe, overrides, beam_args, quiet)
+    if stage is None:
+        from pipelines.start import run_stages
+
+        try:
+            click.echo(run_stages(job, ("plan",), as_json=as_json))
+        except RequestError as error:
+            if job.workdir.success("embed") is not None:
+                raise
+            hint = f"What embed will take: mixcurate plan {recipe} --stage embed"
+            raise RequestError(f"{error}\n{hint}") from error
+        return
+    from pipelines.estimate import Asked, estimate_embed
+    from pipelines.estimate_table import render_estimate
+
+    seconds = 10.0 if probe_seconds is None else probe_seconds
+    found = estimate_embed(job, Asked(rates, device, price_per_hour, seconds))
+    click.echo(json.dumps(found, indent=2) if as_json else render_estimate(found))
 
 
 @main.command()
