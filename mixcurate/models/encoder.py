@@ -107,11 +107,14 @@ class Encoder:
         if len(vectors) > sequences.documents:
             weights = sequences.lengths.astype(np.float32)[:, None]
             starts = np.searchsorted(sequences.owners, np.arange(sequences.documents))
-            sums: Float32Array = np.add.reduceat(vectors * weights, starts)
-            vectors = sums / np.add.reduceat(weights, starts)
+            several = np.bincount(sequences.owners) > 1
+            sums: Float32Array = np.add.reduceat(vectors * weights, starts)[several]
+            means = sums / np.add.reduceat(weights, starts)[several]
             if self._backend.normalises:
-                norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-                vectors = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+                means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+            # one window: as it is, whatever is in the batch with it
+            vectors = vectors[starts]
+            vectors[several] = means
         good = np.asarray(np.isfinite(vectors).all(axis=1))
         if not good.all():
             stats.not_finite += int((~good).sum())
