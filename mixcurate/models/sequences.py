@@ -10,9 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from mixcurate.errors import InputError
+
 #: Text beyond this many characters per token hardly ever reaches the model; cutting it first halves
 #: the cost of tokenising long documents. Where the rest does not fill the model, nothing is cut.
 _CHARACTERS_PER_TOKEN = 12
+
+#: A text is cut at the last space among as many characters, for half a word may be other tokens.
+_LONGEST_WORD = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +86,21 @@ class TextTokenizer:
             windows: most sequences of a document; with 1, what does not fit is cut off.
             special_tokens: whether the model wants its special tokens around a sequence.
             truncation_side: which end of a long document is cut off.
+
+        Raises:
+            InputError: ``max_tokens`` leaves no room between the special tokens.
         """
+        special = tokenizer.num_special_tokens_to_add(is_pair=False) if special_tokens else 0
+        if max_tokens is not None and max_tokens <= special:
+            raise InputError(
+                f"embed.max_tokens: {max_tokens} is too small: {special} of them are special "
+                f"tokens of the model"
+            )
         self.max_tokens = max_tokens
         self._prompt, self._windows, self._special = prompt, windows, special_tokens
         self._cut = None
         if max_tokens is not None and windows == 1 and truncation_side == "right":
-            self._cut = max_tokens * _CHARACTERS_PER_TOKEN
+            self._cut = _LONGEST_WORD + max_tokens * _CHARACTERS_PER_TOKEN
         tokenizer.no_padding()
         tokenizer.no_truncation()
         if max_tokens is not None:
@@ -95,7 +109,7 @@ class TextTokenizer:
 
     def tokenize(self, texts: list[str]) -> Sequences:
         """Token ids of any texts: the empty one, endless words and lone surrogates included."""
-        found = self._encode([text[: self._cut] for text in texts])
+        found = self._encode([self._head(text) for text in texts])
         if self._cut is not None and self.max_tokens is not None:
             for row, text in enumerate(texts):
                 # blanks or endless words: what was cut off might have been read after all
@@ -113,6 +127,13 @@ class TextTokenizer:
         np.cumsum([len(row) for row in rows], out=offsets[1:])
         ids = np.fromiter(itertools.chain.from_iterable(rows), np.int32, int(offsets[-1]))
         return Sequences(ids, offsets, np.array(owners, np.int64), len(texts))
+
+    def _head(self, text: str) -> str:
+        """As much of a text as the model may read, up to the end of a word."""
+        if self._cut is None or len(text) <= self._cut:
+            return text
+        space = text.rfind(" ", self._cut - _LONGEST_WORD, self._cut)
+        return text[: self._cut if space < 0 else space]
 
     def _encode(self, texts: list[str]) -> list[Any]:
         prompted = [self._prompt + text for text in texts] if self._prompt else texts
