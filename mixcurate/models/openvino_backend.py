@@ -79,8 +79,8 @@ class OpenVinoBackend:
         self._pool = concurrent.futures.ThreadPoolExecutor(threads)
 
     def submit(self, sequences: Sequences, beat: Beat) -> Callable[[], Encoded]:
-        """Start on ``sequences``; see ``Backend``."""
-        vectors = np.empty((len(sequences.owners), self.dimension), np.float32)
+        """Start on ``sequences``; see ``Backend``. A sequence without tokens becomes zeros."""
+        vectors = np.zeros((len(sequences.owners), self.dimension), np.float32)
         # longest first: what threads end with, when they run dry, is short
         order = np.argsort(-sequences.lengths, kind="stable")
         chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
@@ -105,6 +105,8 @@ class OpenVinoBackend:
         try:
             for row in rows.tolist():
                 ids = sequences.sequence(row)[None].astype(np.int64)
+                if ids.size == 0:
+                    continue
                 mask = np.ones_like(ids)
                 hidden = network.infer([ids, mask], share_inputs=True, share_outputs=True)[0]
                 pooled = head.infer([hidden, mask], share_inputs=True, share_outputs=True)[0]

@@ -69,15 +69,20 @@ class TorchBackend:
         if on_cpu:
             torch.set_num_threads(1)  # the threads below each run their own batch
         self._pool = concurrent.futures.ThreadPoolExecutor(threads if on_cpu else 2)
-        self._budget = spec.batch_tokens or (_CPU_BATCH_TOKENS if on_cpu else self._probe())
+        self._budget = spec.batch_tokens or (_CPU_BATCH_TOKENS if on_cpu else _GPU_BATCH_TOKENS[0])
+        if spec.batch_tokens is None and not on_cpu:
+            self._budget = self._probe()
 
     def submit(self, sequences: Sequences, beat: Beat) -> Callable[[], Encoded]:
-        """Start on ``sequences``; see ``Backend``.
+        """Start on ``sequences``; see ``Backend``. A sequence without tokens becomes zeros.
 
         Raises:
             torch.cuda.OutOfMemoryError: (when waited for) one sequence alone does not fit.
         """
-        batches = list(token_budget_batches(sequences.lengths, self._budget))
+        filled = np.flatnonzero(sequences.lengths)
+        beat(*sequences.progress(np.flatnonzero(sequences.lengths == 0)))
+        lengths = sequences.lengths[filled]
+        batches = [filled[rows] for rows in token_budget_batches(lengths, self._budget)]
         if self._device.type == "cpu":
             tasks = [self._pool.submit(self._run, sequences, [rows], beat) for rows in batches]
         else:
@@ -123,7 +128,8 @@ class TorchBackend:
                 raise
         # after the except clause: inside it the error would keep the batch's memory
         torch.cuda.empty_cache()
-        self._budget = max(_GPU_BATCH_TOKENS[0], self._budget // 2)
+        # half of what did not fit, not of the budget: batches that are under way may fail as well
+        self._budget = min(self._budget, max(_GPU_BATCH_TOKENS[0], ids.size // 2))
         half = len(rows) // 2
         return self._forward(sequences, rows[:half]) + self._forward(sequences, rows[half:])
 
@@ -184,7 +190,7 @@ def load_model(spec: EncoderSpec, folder: str, device: Any = "cpu") -> Any:
         model = SentenceTransformer(
             folder, device=str(device), trust_remote_code=spec.trust_remote_code
         )
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError) as error:
+    except Exception as error:  # whatever a broken file makes three libraries raise
         raise InputError(f"embed.model: cannot load {spec.name!r}: {error}") from error
     kind = type(model[0]).__name__
     if kind != "Transformer":
