@@ -27,21 +27,18 @@ class ModelFolder:
         path: the folder.
         modules: class names of its modules, in order; a bare transformer gets a mean pooling.
         first_module: folder of the first module, relative to ``path``.
+        brings_code: whether some of its classes come with it, or from another model on the hub.
     """
 
     path: str
     modules: tuple[str, ...]
     first_module: str
+    brings_code: bool
 
     @property
     def is_static(self) -> bool:
         """Whether it averages token vectors, without a network."""
         return self.modules[0] == "StaticEmbedding"
-
-    @property
-    def brings_code(self) -> bool:
-        """Whether some of its modules are classes that come with it."""
-        return any(Path(self.path).rglob("*.py"))
 
 
 def find_model(model: str, revision: str | None) -> tuple[str, str | None]:
@@ -76,7 +73,7 @@ def find_model(model: str, revision: str | None) -> tuple[str, str | None]:
         )
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         at = f" at revision {revision}" if revision else ""
-        first = str(error).strip().splitlines()[0]
+        first = (str(error).strip() or repr(error)).splitlines()[0]
         raise InputError(
             f"embed.model: {model!r} is no folder, and the model hub does not give it{at}: {first}"
         ) from error
@@ -92,21 +89,22 @@ def read_folder(path: str) -> ModelFolder:
     root = Path(path)
     modules = ("Transformer", "Pooling")
     first = ""
+    own_code = any(found.name not in _NOT_CONTENT for found in root.rglob("*.py"))
     if (root / "modules.json").exists():
         listed = _read_json(root / "modules.json")
         try:
             ordered = sorted(listed, key=lambda module: module["idx"])
-            modules = tuple(module["type"].rsplit(".", 1)[-1] for module in ordered)
+            types = [module["type"] for module in ordered]
+            modules = tuple(name.rsplit(".", 1)[-1] for name in types)
+            paths = [Path(module["path"]) for module in ordered]
             first = ordered[0]["path"]
-        except (TypeError, KeyError, IndexError) as error:
+        except (AttributeError, TypeError, KeyError, IndexError) as error:
             raise InputError(f"embed.model: {root / 'modules.json'} lists no modules") from error
-        for module in ordered:
-            if module["path"] and Path(module["path"]).is_absolute():
-                raise InputError(f"embed.model: {root / 'modules.json'} points out of its folder")
-            if ".." in Path(module["path"]).parts:
-                raise InputError(f"embed.model: {root / 'modules.json'} points out of its folder")
+        if any(path.is_absolute() or ".." in path.parts for path in paths):
+            raise InputError(f"embed.model: {root / 'modules.json'} points out of its folder")
+        own_code |= any(not name.startswith("sentence_transformers.") for name in types)
     elif (root / "config.json").exists():
-        if _read_json(root / "config.json").get("model_type") == "model2vec":
+        if _read_object(root / "config.json").get("model_type") == "model2vec":
             modules = ("StaticEmbedding", "Normalize")
     else:
         raise InputError(
@@ -116,8 +114,8 @@ def read_folder(path: str) -> ModelFolder:
     if not any(found.suffix in _WEIGHTS for found in home.glob("*")):
         raise InputError(f"embed.model: {home} has no weights (*.safetensors or *.bin)")
     if modules[0] == "Transformer":
-        _read_json(home / "config.json")
-    return ModelFolder(path, modules, first)
+        own_code |= "auto_map" in _read_object(home / "config.json")
+    return ModelFolder(path, modules, first, own_code)
 
 
 def content_hash(path: str) -> str:
@@ -133,7 +131,22 @@ def content_hash(path: str) -> str:
             with found.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             total.update(f"{inner.as_posix()}\0{digest}\n".encode())
+    total.update(_default_prompt(root).encode())
     return total.hexdigest()
+
+
+def _default_prompt(root: Path) -> str:
+    """What the model puts before every text, unless asked for something else."""
+    path = root / "config_sentence_transformers.json"
+    settings = _read_object(path) if path.exists() else {}
+    return str((settings.get("prompts") or {}).get(settings.get("default_prompt_name")) or "")
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    found = _read_json(path)
+    if not isinstance(found, dict):
+        raise InputError(f"embed.model: {path} holds no JSON object")
+    return found
 
 
 def _read_json(path: Path) -> Any:

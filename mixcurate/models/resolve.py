@@ -38,7 +38,7 @@ def resolve(params: EmbedParams, *, elsewhere: str | None = None) -> EncoderSpec
     """
     path, commit = find_model(params.model, params.revision)
     folder = read_folder(path)
-    if folder.brings_code and not params.trust_remote_code and params.backend == "openvino":
+    if folder.brings_code and params.backend == "openvino":
         raise InputError(f"embed.model: {params.model!r} brings its own code; use backend: torch")
     device, why_device = _device(params, elsewhere)
     backend, why = _backend(params, folder, device)
