@@ -41,6 +41,8 @@ _OPTIONAL = {
         "pip install 'mixcurate[gcp]'",
     ),
     "gcsfs": ("gs:// paths", ("gcsfs",), "pip install 'mixcurate[gcp]'"),
+    "openvino": ("embedding on a CPU, fast", ("openvino",), "pip install 'mixcurate[openvino]'"),
+    "nncf": ("embedding in int8", ("nncf",), "pip install 'mixcurate[int8]'"),
     "s3fs": ("s3:// paths", ("s3fs",), "pip install 'mixcurate[s3]'"),
     "webdataset": ("reading tar shards", ("webdataset",), "pip install webdataset"),
 }

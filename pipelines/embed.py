@@ -2,65 +2,84 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
+from typing import Any
 
 from mixcurate.io import storage
-from mixcurate.io.workdir import Part, Success
+from mixcurate.io.workdir import Part, Success, TaskResult
 from mixcurate.kernels.hashing import fingerprint
-from mixcurate.models.embedded import WEIGHTS_SHA256
-from mixcurate.models.encoders import EmbedParams
-from mixcurate.transforms.embed import EMBED, Embed, EmbedPart
+from mixcurate.models.encoders import EmbedParams, EncoderSpec, EncodeStats
+from mixcurate.models.resolve import resolve as resolve_encoder
+from mixcurate.transforms.embed import (
+    COMPUTE,
+    EMBED,
+    Complete,
+    CompletePart,
+    Embed,
+    EmbedPart,
+    model_line,
+    reuse_identity,
+    shared_encoder,
+)
 from mixcurate.transforms.tasks import Task, split, summarise
+from pipelines import reuse
 from pipelines.job import Job, finish, resolve, say_resumed, up_to_date
 
-VERSION = "1"
+VERSION = "2"
 
 
 def run(job: Job) -> Success:
     """Embed, or say that it is up to date."""
     started = time.perf_counter()
     ingested = job.require("ingest")
-    params = resolved_params(job)
-    identity = _identity(params)
-    tasks = [
-        Task(part.name, fingerprint(EMBED, VERSION, identity, part.digest))
-        for part in ingested.parts
-    ]
+    spec = encoder_spec(job)
+    identity = reuse_identity(spec, job.recipe.embed.store)
+    tasks = embed_tasks(ingested, identity)
     mark = fingerprint(EMBED, *(task.fingerprint for task in tasks))
     if success := up_to_date(job, EMBED, mark):
         return success
+    model = model_line(spec, job.recipe.embed.store)
+    job.reporter.say(f"embed: {model}" + f" ({spec.reason})" * bool(spec.reason))
+    # a model that does not work is found out before work begins
+    dimension = shared_encoder(spec, job.threads(0)).dimension if job.runner.is_local else None
+    others = reuse.other_origins(job, identity, dimension, model)
+    reuse.set_aside(job.workdir, identity, {task.name: task.fingerprint for task in tasks})
     work = split(job.workdir, EMBED, tasks)
     say_resumed(job, EMBED, len(work.done), len(tasks))
     if work.todo:
-        left = ingested.documents_out - sum(result.documents_out for result in work.done)
-        with job.reporter.watch(
-            job.workdir, EMBED, stage=EMBED, done=len(work.done), tasks=len(tasks), documents=left
-        ):
-            job.run_pipeline(
-                EMBED,
-                stage(job, params, work.todo).build,
-                work_seconds=0,
-                # one process per machine: its threads share the model, and the GPU has one owner
-                experiments=("no_use_multiple_sdk_containers",),
-            )
+        found = reuse.find(job, mark, identity, ingested.parts, others)
+        _compute(job, spec, found, work.todo, work.done)
     results = list(job.workdir.committed(EMBED).values())
     parts = [Part(r.task, r.documents_out, r.tokens, r.outputs[0].digest) for r in results]
-    details = {
-        name: round(sum(r.details[name] for r in results), 3)
-        for name in ("padded_tokens", "tokenize_seconds", "forward_seconds")
-    }
-    summary = summarise(mark, results, parts=parts, details=details)
-    return finish(job, EMBED, summary, started)
+    summary = summarise(mark, results, parts=parts, details=_details(spec, results))
+    _say_copied_and_broken(job, summary)
+    success = finish(job, EMBED, summary, started)
+    reuse.forget(job.workdir)
+    return success
 
 
-def stage(job: Job, params: EmbedParams, todo: list[Task]) -> Embed:
-    """The stage's transform; one process and all threads locally, so that one model serves all."""
-    return Embed(
-        work=EmbedPart(job.workdir, params, job.threads(0)),
-        todo=todo,
-        resource_hints=job.runner.is_dataflow,
-    )
+def embed_tasks(ingested: Success, identity: str) -> list[Task]:
+    """One task a part; its fingerprint names the vectors, whatever machine makes them."""
+    return [
+        Task(part.name, fingerprint(EMBED, VERSION, identity, part.digest))
+        for part in ingested.parts
+    ]
+
+
+def encoder_spec(job: Job) -> EncoderSpec:
+    """The model and how it is run, with nothing left open.
+
+    Raises:
+        InputError: the model cannot be found, or does not go with the other parameters.
+        MissingExtra: the backend that was asked for is not installed.
+    """
+    params = job.recipe.embed
+    elsewhere = None
+    if not job.runner.is_local:
+        elsewhere = "cuda" if params.accelerator else "cpu"
+    return resolve_encoder(resolved_params(job), elsewhere=elsewhere)
 
 
 def resolved_params(job: Job) -> EmbedParams:
@@ -72,13 +91,80 @@ def resolved_params(job: Job) -> EmbedParams:
     return params
 
 
-def _identity(params: EmbedParams) -> str:
-    """Names the model and every parameter that its vectors depend on."""
-    settings = params.model_dump_json(exclude={"accelerator", "min_ram", "model"})
-    if params.model == "embedded":
-        return f"{settings} {WEIGHTS_SHA256}"
-    if os.path.isdir(params.model):
-        files = sorted(storage.glob(params.model), key=lambda found: found.path)
-        seals = [f"{os.path.relpath(f.path, params.model)}:{storage.digest(f.path)}" for f in files]
-        return " ".join([settings, *seals])
-    return f"{settings} {params.model}"
+def stage(job: Job, spec: EncoderSpec, found: reuse.Reuse, todo: list[Task]) -> Embed:
+    """The stage's transform; one process and all threads locally, so that one model serves all."""
+    params = job.recipe.embed
+    hints: dict[str, str] = {}
+    if job.runner.is_dataflow:
+        hints = {"min_ram": params.min_ram, "max_active_bundles_per_worker": "1"}
+        if params.accelerator:
+            hints["accelerator"] = params.accelerator
+    work = EmbedPart(job.workdir, spec, job.threads(0), params.store, tuple(found.origins))
+    marked = [
+        dataclasses.replace(task, payload={"waits": True}) if task.name in found.waiting else task
+        for task in todo
+    ]
+    return Embed(work=work, todo=marked, hints=hints)
+
+
+def _compute(
+    job: Job, spec: EncoderSpec, found: reuse.Reuse, todo: list[Task], done: list[TaskResult]
+) -> None:
+    """Run the model over the open parts, then fill those that have waited for others."""
+    waiting = [task for task in todo if task.name in found.waiting]
+    computed = split(job.workdir, COMPUTE, waiting)
+    kept = {result.task for result in computed.done}
+    first = [task for task in todo if task.name not in kept]
+    watch = {"done": len(done), "tasks": len(done) + len(todo)}
+    if first:
+        left = sum(part.documents for part in job.require("ingest").parts) - sum(
+            result.documents_out for result in done
+        )
+        with job.reporter.watch(job.workdir, EMBED, stage=EMBED, documents=left, **watch):
+            job.run_pipeline(
+                EMBED,
+                stage(job, spec, found, first).build,
+                work_seconds=0,
+                # one process per machine: its threads share the model, and the GPU has one owner
+                experiments=("no_use_multiple_sdk_containers",),
+            )
+    if waiting:
+        results = job.workdir.committed(COMPUTE)
+        second = [
+            dataclasses.replace(task, payload={"computed": dataclasses.asdict(results[task.name])})
+            for task in waiting
+        ]
+        work = CompletePart(job.workdir, job.recipe.embed.store, tuple(found.origins))
+        job.run_pipeline(EMBED, Complete(work, second).build, work_seconds=0)
+
+
+def _details(spec: EncoderSpec, results: list[TaskResult]) -> dict[str, Any]:
+    """What the stage did, and the model that the manifest names."""
+    numbers = [field.name for field in dataclasses.fields(EncodeStats)]
+    numbers = [name for name in (*numbers, "copied") if name not in ("documents", "tokens")]
+    details: dict[str, Any] = {
+        name: round(sum(result.details[name] for result in results), 3) for name in numbers
+    }
+    dimensions = {result.details["dimension"] for result in results}
+    details["encoder"] = {
+        "model": spec.name,
+        "revision": spec.revision,
+        "weights_sha256": spec.weights,
+        "backend": spec.backend,
+        "precision": spec.precision,
+        "max_tokens": spec.max_tokens,
+        "long_documents": spec.long_documents,
+        "dimension": max(dimensions, default=0),
+    }
+    return details
+
+
+def _say_copied_and_broken(job: Job, summary: Success) -> None:
+    copied, broken = summary.details["copied"], summary.details["not_finite"]
+    if copied:
+        job.reporter.say(f"embed: {copied:,} vectors were there already and are taken over")
+    if broken:
+        job.reporter.say(
+            f"embed: warning: for {broken:,} documents the model gave values that are not finite; "
+            f"their vectors are zero. embed.precision: fp32 may help"
+        )

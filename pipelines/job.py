@@ -192,6 +192,6 @@ def recipe_fingerprint(recipe: Recipe) -> str:
     asked = recipe.model_dump(mode="json")
     asked.pop("workdir")
     asked["output"].pop("path")
-    for hint in ("accelerator", "min_ram"):
-        asked["embed"].pop(hint)
+    for where in ("accelerator", "min_ram", "reuse"):  # where it runs, and what that saves
+        asked["embed"].pop(where)
     return fingerprint(repr(sorted(asked.items())))

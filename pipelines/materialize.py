@@ -50,6 +50,7 @@ def run(job: Job) -> Success:
         name=job.recipe.name,
         recipe_fingerprint=recipe_fingerprint(job.recipe),
         tokenizer=job.recipe.ingest.tokenizer,
+        encoder=job.require("embed").details["encoder"],
         inputs=job.require("ingest").details["inputs"],
         plan=plan,
         shards=[result.details for result in results],

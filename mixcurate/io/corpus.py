@@ -64,6 +64,7 @@ def build_manifest(
     name: str,
     recipe_fingerprint: str,
     tokenizer: str,
+    encoder: dict[str, Any],
     inputs: list[dict[str, Any]],
     plan: dict[str, Any],
     shards: list[dict[str, Any]],
@@ -76,6 +77,7 @@ def build_manifest(
         name: name of the corpus.
         recipe_fingerprint: names what was asked for.
         tokenizer: what a token is.
+        encoder: the model behind the domains, with the hash of its weights.
         inputs: path, size and etag of each input file.
         plan: content of ``plan.json``.
         shards: per shard, ``files`` and, by domain, source and licence, [copies, tokens, tokens
@@ -106,6 +108,7 @@ def build_manifest(
         "seed": plan["seed"],
         "strategy": plan["strategy"],
         "tokenizer": tokenizer,
+        "encoder": encoder,
         "inputs": inputs,
         "budget_tokens": plan["budget_tokens"],
         "n_documents": sum(numbers[0] for numbers in totals["domain"].values()),

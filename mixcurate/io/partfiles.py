@@ -16,6 +16,9 @@ from mixcurate.tables import REJECTED
 #: Columns of few distinct values; a dictionary of anything else, texts above all, is a waste.
 _REPEATED = ("source", "path", "language", "licence", "stage", "reason")
 
+#: Bytes of a column that are read at once.
+_READ_BUFFER = 1 << 20
+
 
 def write_table(path: str, table: pa.Table) -> None:
     """Write a whole Parquet file atomically; the same table gives the same bytes."""
@@ -30,10 +33,14 @@ def read_table(path: str, columns: list[str] | None = None) -> pa.Table:
         return pq.read_table(stream, columns=columns)
 
 
-def iter_batches(path: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Read (some columns of) a Parquet file in batches of some 2,000 rows."""
+def iter_batches(
+    path: str, columns: list[str] | None = None, rows: int = 2_000
+) -> Iterator[pa.RecordBatch]:
+    """Read (some columns of) a Parquet file in batches of ``rows`` rows; the last may have less."""
     with storage.open_read(path) as stream:
-        yield from pq.ParquetFile(stream).iter_batches(batch_size=2_000, columns=columns)
+        # buffered, so that a column is not read whole: memory must not go with the part's size
+        file = pq.ParquetFile(stream, buffer_size=_READ_BUFFER)
+        yield from file.iter_batches(batch_size=rows, columns=columns)
 
 
 def write_rejected(path: str, rows: list[dict[str, object]]) -> None:

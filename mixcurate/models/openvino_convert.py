@@ -46,8 +46,8 @@ _CALIBRATION_TEXTS = 100
 def converted(spec: EncoderSpec) -> Path:
     """Folder of the model in OpenVINO's format; converted first if the cache has none.
 
-    The cache is ``mixcurate/openvino`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; int8 has a graph of its
-    own, fp32 and bf16 share one.
+    The cache is ``mixcurate/openvino`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; fp32 and bf16 share a
+    graph, int8 has its own.
 
     Raises:
         InputError: it cannot be found or converted, or gives other vectors afterwards.

@@ -16,7 +16,7 @@ from mixcurate.kernels import fixedpoint, hashing, kmeans, quality
 from mixcurate.kernels.clustering import ClusterParams
 from mixcurate.tables import ASSIGNMENTS
 from mixcurate.transforms.domains import CLUSTER, BuildDomains, RejectPruned
-from mixcurate.transforms.tasks import RunTask, Split, Task, create
+from mixcurate.transforms.tasks import RunTask, Split, Task, create, task_name
 
 ASSIGN = "assign"
 
@@ -224,7 +224,7 @@ class Cluster:
             create(pipeline, "Assign parts", self.assign.todo)
             | "Assign"
             >> beam.ParDo(RunTask(AssignPart(self.workdir)), beam.pvalue.AsSingleton(digest))
-            | "Assigned" >> beam.Map(_name)
+            | "Assigned" >> beam.Map(task_name)
         )
         before = pipeline | "Assigned before" >> beam.Create(
             [result.task for result in self.assign.done], reshuffle=False
@@ -239,7 +239,3 @@ class Cluster:
         _ = create(pipeline, "Prune parts", self.prune) | "Prune" >> beam.ParDo(
             RunTask(RejectPruned(self.workdir)), beam.pvalue.AsSingleton(tables)
         )
-
-
-def _name(result: TaskResult) -> str:
-    return result.task

@@ -32,7 +32,7 @@ from mixcurate.transforms.duplicates import (
     WriteDocuments,
     extracted_path,
 )
-from mixcurate.transforms.tasks import RunTask, Split, Task, create
+from mixcurate.transforms.tasks import RunTask, SkipCommitted, Split, Task, create
 
 
 class _PartWriter:
@@ -136,18 +136,6 @@ class Extract:
         )
 
 
-class SkipCommitted(beam.DoFn):
-    """Pass on the tasks that are still to do."""
-
-    def __init__(self, workdir: Workdir, committed: dict[str, str]) -> None:
-        self._workdir, self._committed = workdir, committed
-
-    def process(self, task: Task) -> Iterator[Task]:
-        """Yield the task unless it is committed under its fingerprint."""
-        if self._committed.get(task.name) != task.fingerprint:
-            yield task
-
-
 @dataclasses.dataclass(frozen=True)
 class Ingest:
     """The whole stage as one pipeline."""
@@ -178,7 +166,7 @@ class Ingest:
             {"part": parts, "drops": drops}
             | "Join drops" >> beam.CoGroupByKey()
             | "Plan writes" >> beam.Map(PlanWrites(exact, own_ids))
-            | "Skip committed" >> beam.ParDo(SkipCommitted(workdir, self.committed))
+            | "Skip committed" >> beam.ParDo(SkipCommitted(self.committed))
             | "Write documents" >> beam.ParDo(RunTask(WriteDocuments(workdir, own_ids)))
         )
 

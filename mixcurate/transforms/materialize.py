@@ -17,7 +17,7 @@ from mixcurate.io import exchange, formats, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, Output, TaskResult, Workdir
 from mixcurate.kernels import hashing, shards
 from mixcurate.transforms.select import selection_path
-from mixcurate.transforms.tasks import RunTask, Split, Task, create, run_task
+from mixcurate.transforms.tasks import RunTask, SkipCommitted, Split, Task, create
 
 EXCHANGE = "exchange"
 MATERIALIZE = "materialize"
@@ -288,18 +288,6 @@ class PlanShard:
         return Task(f"shard-{number:05d}", mark, payload)
 
 
-class RunOpenTask(beam.DoFn):
-    """Run a task unless it is committed under its fingerprint."""
-
-    def __init__(self, work: WriteShard, committed: dict[str, str]) -> None:
-        self._work, self._committed = work, committed
-
-    def process(self, task: Task) -> Iterator[TaskResult]:
-        """Yield the result of an open task."""
-        if self._committed.get(task.name) != task.fingerprint:
-            yield run_task(self._work, task)
-
-
 def _segments(result: TaskResult) -> Iterator[tuple[int, tuple[str, int, str]]]:
     """(shard, (part, batch in the part's exchange file, digest of that file))."""
     batch = 0
@@ -349,5 +337,6 @@ class Materialize:
             | "Segments" >> beam.FlatMap(_segments)
             | "Shards" >> beam.GroupByKey()
             | "Plan shards" >> beam.Map(PlanShard(self.write.mark))
-            | "Write shards" >> beam.ParDo(RunOpenTask(self.write, self.committed))
+            | "Skip committed" >> beam.ParDo(SkipCommitted(self.committed))
+            | "Write shards" >> beam.ParDo(RunTask(self.write))
         )

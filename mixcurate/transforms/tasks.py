@@ -85,13 +85,34 @@ class RunTask(beam.DoFn):
         self._tokens = Metrics.counter(f"mixcurate.{work.stage}", "tokens")
         self._rejected = Metrics.counter(f"mixcurate.{work.stage}", "rejected")
 
+    def work_of(self, task: Task) -> Work:  # noqa: ARG002
+        """What is done with ``task``."""
+        return self._work
+
     def process(self, task: Task, after: object = None) -> Iterator[TaskResult]:  # noqa: ARG002
         """Emit the task's result; ``after`` is a side input that only orders the work."""
-        result = run_task(self._work, task)
+        result = run_task(self.work_of(task), task)
         self._documents.inc(result.documents_in)
         self._tokens.inc(result.tokens)
         self._rejected.inc(sum(result.rejected.values()))
         yield result
+
+
+class SkipCommitted(beam.DoFn):
+    """Pass on the tasks that are still to do."""
+
+    def __init__(self, committed: dict[str, str]) -> None:
+        self._committed = committed
+
+    def process(self, task: Task) -> Iterator[Task]:
+        """Yield the task unless it is committed under its fingerprint."""
+        if self._committed.get(task.name) != task.fingerprint:
+            yield task
+
+
+def task_name(result: TaskResult) -> str:
+    """All that goes on from a task that ends a stage."""
+    return result.task
 
 
 def create(

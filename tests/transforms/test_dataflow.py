@@ -13,10 +13,15 @@ from mixcurate.io.workdir import Workdir
 from mixcurate.kernels.cleaning import IngestParams
 from mixcurate.kernels.clustering import ClusterParams
 from mixcurate.kernels.scoring import WeightParams
-from mixcurate.models.encoders import EmbedParams
+from mixcurate.models.encoders import EmbedParams, EncoderSpec
+from mixcurate.recipe import Recipe
 from mixcurate.transforms import cluster, embed, ingest, materialize, score, select
-from mixcurate.transforms.runner import make_pipeline, parse_beam_args
+from mixcurate.transforms.runner import BeamArgs, make_pipeline, parse_beam_args
 from mixcurate.transforms.tasks import Split, Task
+from pipelines.embed import stage
+from pipelines.job import Job
+from pipelines.progress import Reporter
+from pipelines.reuse import Reuse
 
 pytest.importorskip("google.cloud.storage", reason="needs the extra gcp")
 
@@ -39,9 +44,15 @@ TASKS = [Task("a-00000", "f"), Task("b-00000", "f")]
 NOTHING_DONE = Split([], TASKS)
 
 
-def embed_stage() -> embed.Embed:
-    work = embed.EmbedPart(WORKDIR, EmbedParams(), threads=1)
-    return embed.Embed(work=work, todo=TASKS, resource_hints=ARGS.is_dataflow)
+RECIPE = {"name": "small", "workdir": WORKDIR.root, "inputs": [{"path": "x"}]}
+SPEC = EncoderSpec("embedded", None, "0", "torch", "fp16", "cuda", 256)
+
+
+def embed_stage(runner: BeamArgs = ARGS) -> embed.Embed:
+    """As the stage's driver builds it."""
+    recipe = Recipe.model_validate(RECIPE)
+    job = Job(recipe, ".", WORKDIR, runner, Reporter(quiet=True))
+    return stage(job, SPEC, Reuse(), TASKS)
 
 
 def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
@@ -123,6 +134,5 @@ def test_on_dataflow_one_process_owns_the_model() -> None:
 
 def test_a_local_run_sets_no_hints() -> None:
     pipeline = make_pipeline(parse_beam_args([]), job_name="x", work_seconds=0)
-    work = embed.EmbedPart(WORKDIR, EmbedParams(), threads=1)
-    embed.Embed(work=work, todo=TASKS, resource_hints=False).build(pipeline)
+    embed_stage(parse_beam_args([])).build(pipeline)
     assert not any(hints for _, _, hints in steps(pipeline.to_runner_api()))
