@@ -102,7 +102,9 @@ def estimate_embed(job: Job, asked: Asked) -> dict[str, Any]:
         "parts_left": len(left),
     }
     if not documents:
-        return found
+        nothing = Interval(0.0, 0.0, 0.0)
+        found |= {"documents_sampled": 0, "tokens": nothing._asdict(), "rate": None}
+        return found | _priced(job, nothing, asked, row)
     encoder = _encoder_here(job, spec, row)
     texts, samples, lengths = _sample(job, encoder, left)
     tokens = kernel.total_tokens(samples, parts=len(left), documents=documents)
