@@ -12,6 +12,7 @@ from __future__ import annotations
 import concurrent.futures
 import copy
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -69,6 +70,7 @@ class TorchBackend:
         if on_cpu:
             torch.set_num_threads(1)  # the threads below each run their own batch
         self._pool = concurrent.futures.ThreadPoolExecutor(threads if on_cpu else 2)
+        self._counting, self._counted_until = threading.Lock(), 0.0
         self._budget = spec.batch_tokens or (_CPU_BATCH_TOKENS if on_cpu else _GPU_BATCH_TOKENS[0])
         if spec.batch_tokens is None and not on_cpu:
             self._budget = self._probe()
@@ -112,7 +114,16 @@ class TorchBackend:
         for rows, output, size in launched:
             found.append((rows, output.cpu().numpy(), size))
             beat(*sequences.progress(rows))
-        return found, time.perf_counter() - started
+        return found, self._working(started, time.perf_counter())
+
+    def _working(self, started: float, ended: float) -> float:
+        """Seconds of an interval, less what a lane that is shared has counted already."""
+        if self._device.type == "cpu":
+            return ended - started
+        with self._counting:
+            alone = max(0.0, ended - max(started, self._counted_until))
+            self._counted_until = max(ended, self._counted_until)
+        return alone
 
     def _forward(
         self, sequences: Sequences, rows: npt.NDArray[np.intp]
