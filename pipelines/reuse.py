@@ -39,7 +39,7 @@ class Reuse:
     repeated: int = 0  # rows of open parts that repeat one of the own run
 
 
-def other_origins(job: Job, identity: str, dimension: int | None, model: str = "") -> list[Origin]:
+def other_origins(job: Job, identity: str, dimension: int | None, model: str) -> list[Origin]:
     """The workdirs of ``embed.reuse``, with those of their parts that this job may use.
 
     Args:
@@ -64,7 +64,7 @@ def other_origins(job: Job, identity: str, dimension: int | None, model: str = "
             )
             continue
         try:
-            origins[root] = _origin_of(Workdir(root), identity, dimension, model or "another model")
+            origins[root] = _origin_of(Workdir(root), identity, dimension, model)
         except InputError as error:
             problems.append(f"embed.reuse: {root} {error}, or remove it from embed.reuse")
     if problems:
