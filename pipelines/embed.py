@@ -42,6 +42,8 @@ def run(job: Job) -> Success:
         return success
     model = model_line(spec, job.recipe.embed.store)
     job.reporter.say(f"embed: {model}" + f" ({spec.reason})" * bool(spec.reason))
+    if spec.revision and job.recipe.embed.revision is None:
+        job.reporter.say(f"embed: to stay with this model, write embed.revision: {spec.revision}")
     # a model that does not work is found out before work begins
     dimension = shared_encoder(spec, job.threads(0)).dimension if job.runner.is_local else None
     others = reuse.other_origins(job, identity, dimension, model)

@@ -214,11 +214,11 @@ class EmbedTask(RunTask):
         self._device = Metrics.distribution("mixcurate.embed", "device_milliseconds")
         self._wait = Metrics.distribution("mixcurate.embed", "wait_milliseconds")
         self._load = Metrics.distribution("mixcurate.embed", "load_milliseconds")
+        self._loaded = False
 
     def setup(self) -> None:
         """Load the model once per worker."""
-        encoder = shared_encoder(self._embed.spec, self._embed.threads)
-        self._load.update(int(1000 * encoder.load_seconds))
+        shared_encoder(self._embed.spec, self._embed.threads)
 
     def work_of(self, task: Task) -> EmbedPart:
         """The same work under another stage for a part that will have to wait."""
@@ -230,6 +230,9 @@ class EmbedTask(RunTask):
         """Emit the task's result."""
         for result in super().process(task, after):
             details = result.details
+            if not self._loaded:  # here, because Beam drops what setup reports
+                self._load.update(int(1000 * details["load_seconds"]))
+                self._loaded = True
             self._padding.inc(details["padded_tokens"] - details["tokens"])
             self._copied.inc(details["copied"])
             self._not_finite.inc(details["not_finite"])
