@@ -19,7 +19,14 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from mixcurate.models.encoders import Beat, Encoded, EncoderSpec
-from mixcurate.models.openvino_convert import FACTS, HEAD, NETWORK, TOKENIZER, converted
+from mixcurate.models.openvino_convert import (
+    FACTS,
+    HEAD,
+    NETWORK,
+    TOKENIZER,
+    converted,
+    quiet_openvino,
+)
 from mixcurate.models.sequences import Sequences, TextTokenizer
 
 _HINTS = {"bf16": "bf16", "fp32": "f32", "int8": "f32"}
@@ -30,9 +37,7 @@ _CHUNK = 4
 
 def has_bf16() -> bool:
     """Whether this processor computes in bf16; OpenVINO emulates it otherwise, very slowly."""
-    import openvino
-
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in quiet_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoBackend:
@@ -48,8 +53,6 @@ class OpenVinoBackend:
         Raises:
             InputError: the model cannot be found or converted.
         """
-        import openvino
-
         files = converted(spec)
         facts: dict[str, Any] = json.loads((files / FACTS).read_text())
         self.dimension: int = facts["dimension"]
@@ -62,7 +65,7 @@ class OpenVinoBackend:
             windows=spec.max_windows if spec.long_documents == "mean_of_windows" else 1,
             truncation_side=facts["truncation_side"],
         )
-        core = openvino.Core()
+        core = quiet_openvino().Core()
         streams = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
         network = core.compile_model(
             str(files / NETWORK),

@@ -43,11 +43,20 @@ _SMOOTHING = 0.8
 _CALIBRATION_TEXTS = 100
 
 
+def quiet_openvino() -> Any:
+    """The openvino module. It and NNCF report their use to their makers, on import even, unless the
+    module that does so is absent."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
 def converted(spec: EncoderSpec) -> Path:
     """Folder of the model in OpenVINO's format; converted first if the cache has none.
 
-    The cache is ``mixcurate/openvino`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; fp32 and bf16 share a
-    graph, int8 has its own.
+    The cache is ``mixcurate/openvino`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; fp32 and bf16 share
+    a graph, int8 has its own.
 
     Raises:
         InputError: it cannot be found or converted, or gives other vectors afterwards.
@@ -93,10 +102,7 @@ def _in_own_process(model: str, folder: str, kind: str, target: Path) -> None:
 
 def _convert(folder: str, kind: str, target: Path) -> None:
     """Convert, check against the original, quantise if asked for, and write; facts come last."""
-    # both libraries report their use to their makers unless this module is absent
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-    import openvino
-
+    openvino = quiet_openvino()
     from mixcurate.models.torch_backend import load_model, text_tokenizer
 
     model = load_model(EncoderSpec(folder, None, "", "torch", "fp32", "cpu", 1 << 30), folder)
@@ -122,8 +128,9 @@ def _convert(folder: str, kind: str, target: Path) -> None:
 
 def _graphs(model: Any) -> tuple[Any, Any]:
     """The network and what follows it, as two OpenVINO graphs."""
-    import openvino
     import torch
+
+    openvino = quiet_openvino()
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:
@@ -155,8 +162,7 @@ def _graphs(model: Any) -> tuple[Any, Any]:
 
 def _check(model: Any, network: Any, head: Any, tokenizer: Any) -> None:
     """Compare with the original, so that a graph that a length was frozen into is noticed."""
-    import openvino
-
+    openvino = quiet_openvino()
     options = {"INFERENCE_PRECISION_HINT": "f32"}
     run, finish = (openvino.compile_model(graph, "CPU", options) for graph in (network, head))
     expected = model.encode(_CHECKS)

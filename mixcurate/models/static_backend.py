@@ -38,6 +38,11 @@ class StaticBackend:
             tensors = load_file(str(home / "model.safetensors"))
             tokenizer = Tokenizer.from_file(str(home / "tokenizer.json"))
             self._table = _folded(tensors)
+            if tokenizer.get_vocab_size() > len(self._table):
+                raise ValueError(
+                    f"a tokenizer of {tokenizer.get_vocab_size()} tokens, but vectors of "
+                    f"{len(self._table)}"
+                )
         except Exception as error:  # tokenizers raises nothing narrower
             raise InputError(f"embed.model: cannot load {spec.name!r}: {error}") from error
         self.dimension = int(self._table.shape[1])
@@ -70,6 +75,8 @@ def _folded(tensors: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
     """One vector per token id, from either layout."""
     if "embedding.weight" in tensors:
         return tensors["embedding.weight"].astype(np.float32)
+    if "embeddings" not in tensors:
+        raise ValueError("model.safetensors has neither embedding.weight nor embeddings")
     table = tensors["embeddings"].astype(np.float32)
     if "mapping" in tensors:  # vocabulary-quantised: several tokens share a vector
         table = table[tensors["mapping"]]
