@@ -6,7 +6,7 @@ import pytest
 from mixcurate.models.embedded import encoder_folder
 from mixcurate.models.encoder import Encoder
 from mixcurate.models.resolve import load
-from tests.models.encoding import ODD, REAL, spec
+from tests.models.encoding import ODD, REAL, has_package, spec
 
 
 @pytest.fixture(scope="session")
@@ -24,11 +24,13 @@ def torch_fp32() -> Encoder:
 
 @pytest.fixture(scope="session")
 def openvino_fp32() -> Encoder:
-    pytest.importorskip("openvino")
+    if not has_package("openvino"):
+        pytest.skip("needs openvino")
     return load(spec("openvino"), threads=2)
 
 
 @pytest.fixture(scope="session")
 def openvino_int8() -> Encoder:
-    pytest.importorskip("nncf")
+    if not has_package("nncf"):
+        pytest.skip("needs nncf")
     return load(spec("openvino", "int8"), threads=2)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mixcurate.models.embedded import encoder_folder
 from mixcurate.models.encoder import Encoder
@@ -16,6 +18,15 @@ from mixcurate.models.encoders import EncoderSpec, EncodeStats
 from mixcurate.models.model_folder import content_hash
 from mixcurate.models.sequences import Sequences, TextTokenizer
 from tests.documents import real_documents
+
+
+def has_package(name: str) -> bool:
+    """Whether a package is installed; it is not imported, which takes seconds."""
+    return importlib.util.find_spec(name) is not None
+
+
+needs_openvino = pytest.mark.skipif(not has_package("openvino"), reason="needs openvino")
+needs_nncf = pytest.mark.skipif(not has_package("nncf"), reason="needs nncf")
 
 REAL = [document["text"] for document in real_documents(60)]
 

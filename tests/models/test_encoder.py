@@ -11,7 +11,7 @@ from mixcurate.models.encoder import Encoder
 from mixcurate.models.encoders import Beat, Encoded, EncodeStats
 from mixcurate.models.resolve import load
 from mixcurate.models.sequences import Sequences
-from tests.models.encoding import ODD, REAL, embed, embedded_tokenizer, silent, spec
+from tests.models.encoding import ODD, REAL, embed, embedded_tokenizer, needs_openvino, silent, spec
 
 DIMENSION = 8
 
@@ -124,10 +124,10 @@ def test_progress_adds_up_to_the_stats(fixture, request):
         inside.release()
 
     stats = EncodeStats()
-    batches = [REAL[:20], [], ODD]
+    batches = [REAL[:5], [], ODD]
     list(encoder.encode(batches, stats, on_progress))
     tokens = sum(len(embedded_tokenizer().tokenize(texts).ids) for texts in batches)
-    assert stats.documents == sum(documents for documents, _ in beats) == 20 + len(ODD)
+    assert stats.documents == sum(documents for documents, _ in beats) == 5 + len(ODD)
     assert stats.tokens == sum(tokens for _, tokens in beats) == tokens
     assert stats.padded_tokens >= stats.tokens
     assert stats.forward_seconds > 0
@@ -212,10 +212,8 @@ def test_a_document_of_one_window_is_as_without_windows_whatever_its_neighbours(
     assert found[[0, 2, 3, 5]].tobytes() == alone.tobytes()
 
 
-@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("backend", ["torch", pytest.param("openvino", marks=needs_openvino)])
 def test_windows_of_a_model_are_averaged_by_their_length(backend):
-    if backend == "openvino":
-        pytest.importorskip("openvino")
     cut = load(spec(backend, max_tokens=32), threads=2)
     windowed = load(
         spec(backend, max_tokens=32, long_documents="mean_of_windows", max_windows=4), threads=2

@@ -21,7 +21,7 @@ from tests.models.encoding import (
     spec,
 )
 
-TEXTS = REAL[:12] + ODD
+TEXTS = REAL[:4] + ODD
 
 
 def test_vectors_are_those_of_sentence_transformers(torch_fp32, reference):
@@ -51,12 +51,12 @@ def test_one_and_two_threads_give_the_same_bytes():
 
 def test_the_same_window_gives_the_same_bytes_whatever_came_before(torch_fp32):
     first = embed(torch_fp32, TEXTS)
-    both = list(torch_fp32.encode([REAL[30:40], TEXTS], EncodeStats()))
+    both = list(torch_fp32.encode([REAL[30:33], TEXTS], EncodeStats()))
     assert both[1].tobytes() == first.tobytes()
 
 
 def test_row_i_belongs_to_text_i_in_any_order(torch_fp32, reference):
-    order = np.random.default_rng(1).permutation(72)
+    order = np.random.default_rng(1).permutation(72)[:24]
     vectors = embed(torch_fp32, [(REAL + ODD)[i] for i in order])
     assert cosines(vectors, reference[order]).min() >= 0.9999
 
