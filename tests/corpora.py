@@ -266,6 +266,7 @@ def build_corpus(
         name="made",
         recipe_fingerprint="0123456789abcdef",
         tokenizer="embedded",
+        encoder={"model": "embedded", "weights": "sha256:0"},
         inputs=[{"path": "in/0.jsonl", "bytes": 1, "etag": "xxh3:0"}],
         plan=plan,
         shards=shards,
