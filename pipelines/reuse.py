@@ -23,7 +23,7 @@ from mixcurate.transforms.reuse import (
 from pipelines.job import Job, resolve
 
 #: Hashes that one core reads and compares in a second, measured; only decides about processes.
-_HASHES_PER_SECOND = 3e5
+_HASHES_PER_SECOND = 2e5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +179,6 @@ def set_aside(workdir: Workdir, identity: str, wanted: Mapping[str, str]) -> Non
             f"{target}.json", {"encoder": identity, "documents": result.documents_out}
         )
         workdir.discard(EMBED, result)
-        storage.remove(hashes)
 
 
 def previous_origin(workdir: Workdir, identity: str) -> Origin | None:
