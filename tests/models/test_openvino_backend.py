@@ -77,10 +77,13 @@ def test_int8_clusters_differ_less_than_those_of_two_seeds(openvino_int8):
 
     seeds = range(4)
     exact, quantised = ([clusters(vectors, seed) for seed in seeds] for vectors in (fp32, int8))
-    of_seeds = np.mean([adjusted_rand_score(a, b) for a, b in itertools.combinations(exact, 2)])
-    of_int8 = np.mean([adjusted_rand_score(exact[i], quantised[j]) for i in seeds for j in seeds])
-    noise = 0.05
-    assert of_int8 >= of_seeds - noise
+    pairs = list(itertools.combinations(seeds, 2))
+    of_seeds = np.mean([adjusted_rand_score(exact[i], exact[j]) for i, j in pairs])
+    of_int8 = np.mean([adjusted_rand_score(exact[i], quantised[i]) for i in seeds])
+    of_both = np.mean([adjusted_rand_score(exact[i], quantised[j]) for i, j in pairs])
+    noise = 0.06
+    assert of_int8 >= of_seeds
+    assert of_both >= of_seeds - noise
     assert of_seeds > 0.2, "these clusters mean nothing"
 
 
