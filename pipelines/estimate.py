@@ -93,14 +93,7 @@ def estimate_embed(job: Job, asked: Asked) -> dict[str, Any]:
     left = _parts_left(job, spec)
     documents = sum(part.documents for part in left)
     _say_what_counts(job, ingested.documents_out, documents)
-    found: dict[str, Any] = {
-        "stage": EMBED,
-        "model": spec.name,
-        "runs": spec.description,
-        "documents": ingested.documents_out,
-        "documents_left": documents,
-        "parts_left": len(left),
-    }
+    found = _what(spec, ingested.documents_out, left)
     if not documents:
         nothing = Interval(0.0, 0.0, 0.0)
         found |= {"documents_sampled": 0, "tokens": nothing._asdict(), "rate": None}
@@ -109,16 +102,26 @@ def estimate_embed(job: Job, asked: Asked) -> dict[str, Any]:
     texts, samples, lengths = _sample(job, encoder, left)
     tokens = kernel.total_tokens(samples, parts=len(left), documents=documents)
     found |= {"documents_sampled": len(texts), "tokens": tokens._asdict()}
-    if row and speed:
-        rate = speed.rate(lengths)
-        source = f"{row.name} in {row.file}" + " (not measured)" * (not speed.tflops.measured)
+    if speed:
+        rate, source = speed.rate(lengths), speed.name
         job.reporter.say(f"rate: {speed.tflops.source} ({speed.tflops.date})")
     else:
-        rate = _probe(job, encoder, texts, asked.probe_seconds)
-        source = "probe on this machine"
+        rate, source = _probe(job, encoder, texts, asked.probe_seconds), _probed(encoder, spec)
     found |= {"rate": rate._asdict(), "rate_source": source}
     found |= {"measured": speed.tflops.measured if speed else True}
     return found | _priced(job, tokens.over(rate.times(3600)), asked, row)
+
+
+def _what(spec: EncoderSpec, documents: int, left: list[Part]) -> dict[str, Any]:
+    """What is predicted: the first keys of the result."""
+    return {
+        "stage": EMBED,
+        "model": spec.name,
+        "runs": spec.description,
+        "documents": documents,
+        "documents_left": sum(part.documents for part in left),
+        "parts_left": len(left),
+    }
 
 
 def _spec(job: Job, row: TableRow | None) -> EncoderSpec:
@@ -236,6 +239,13 @@ def _probe(job: Job, encoder: Encoder, texts: list[str], seconds: float) -> Inte
         if len(ends) > _CHUNKS and ends[-1] - started >= seconds:
             break
     return kernel.probed_rate(np.diff(tokens).tolist(), np.diff(ends).tolist())
+
+
+def _probed(encoder: Encoder, spec: EncoderSpec) -> str:
+    """What was probed, and how it ran if the stage will run it otherwise."""
+    here = encoder.spec
+    how = f": {here.backend} {here.precision} on {here.device}"
+    return "probe on this machine" + how * (here.identity != spec.identity)
 
 
 def _chunks(texts: list[str], size: int) -> Iterator[list[str]]:

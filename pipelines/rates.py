@@ -79,10 +79,12 @@ class Speed:
     """How fast a device reads with one model.
 
     Attributes:
+        name: the device and the file, for people.
         tflops: what the table says of the device.
         flops: what the model needs.
     """
 
+    name: str
     tflops: SpeedParams
     flops: ModelFlops
 
@@ -123,7 +125,9 @@ class TableRow:
                 f"which the model would run; add it, or set embed.precision to "
                 f"{' or '.join(speeds)}"
             )
-        return Speed(speeds[spec.precision], model_flops(spec))
+        speed = speeds[spec.precision]
+        name = f"{self.name} in {self.file}" + " (not measured)" * (not speed.measured)
+        return Speed(name, speed, model_flops(spec))
 
 
 def read_row(path: str, device: str | None) -> TableRow:

@@ -132,7 +132,7 @@ SPEED = {"low": 1, "typical": 2, "high": 3, "measured": True, "date": "2026", "s
 
 @pytest.mark.parametrize(
     "bad",
-    [{"low": 0}, {"high": -1}, {"typical": math.inf}, {"typical": math.nan}, {"low": 2.5}],
+    [{"low": 0}, {"high": -1}, {"high": math.inf}, {"typical": math.nan}, {"low": 2.5}],
 )
 def test_speeds_that_cannot_be_are_refused(bad):
     table = {"devices": {"one": {"kind": "cpu", "tflops": {"fp32": SPEED}}}}

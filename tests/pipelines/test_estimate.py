@@ -134,7 +134,7 @@ def test_plan_without_embed_points_to_the_estimate(ingested: Path) -> None:
     assert f"mixcurate plan {ingested} --stage embed" in result.stderr
     result = invoke("plan", ingested, *TABLE)
     assert result.exit_code == 2
-    assert "--stage embed" in result.stderr
+    assert "--probe-seconds go with --stage embed" in result.stderr
 
 
 def test_it_needs_ingest(tmp_path: Path) -> None:
@@ -224,3 +224,12 @@ def test_the_table_in_the_repository_says_what_is_measured() -> None:
                 peak = peaks[name.split("-")[1]]
                 shares = np.array([speed.low, speed.typical, speed.high]) / peak
                 assert shares.tolist() == pytest.approx([0.10, 0.25, 0.45])
+
+
+def test_a_probe_for_workers_elsewhere_says_what_was_probed(ingested: Path) -> None:
+    cloud = ("--", "--runner=DataflowRunner", "--project=p", "--temp_location=gs://x/y")
+    result = invoke("plan", ingested, "--stage", "embed", "--probe-seconds", "0.1", *cloud)
+    assert result.exit_code == 0, result.output
+    assert "torch fp16 on cuda" in result.stdout
+    assert "probe on this machine: " in result.stdout
+    assert "the stage on DataflowRunner" in result.stderr
