@@ -131,13 +131,13 @@ def content_hash(path: str) -> str:
             with found.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
             total.update(f"{inner.as_posix()}\0{digest}\n".encode())
-    total.update(_default_prompt(root).encode())
+    total.update(default_prompt(path).encode())
     return total.hexdigest()
 
 
-def _default_prompt(root: Path) -> str:
+def default_prompt(folder: str) -> str:
     """What the model puts before every text, unless asked for something else."""
-    path = root / "config_sentence_transformers.json"
+    path = Path(folder) / "config_sentence_transformers.json"
     settings = _read_object(path) if path.exists() else {}
     return str((settings.get("prompts") or {}).get(settings.get("default_prompt_name")) or "")
 

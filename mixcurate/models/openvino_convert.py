@@ -29,6 +29,9 @@ from mixcurate.models.model_folder import find_model
 
 NETWORK, HEAD, TOKENIZER, FACTS = "network.xml", "head.xml", "tokenizer.json", "facts.json"
 
+#: Of the conversion itself: a change of it makes new graphs.
+_VERSION = "1"
+
 #: Least cosine between the converted model and the original on the texts below.
 _LEAST_COSINE = 0.9999
 
@@ -64,7 +67,7 @@ def converted(spec: EncoderSpec) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixcurate/openvino"
     kind = "int8" if spec.precision == "int8" else "float"
     target = cache / f"{kind}-{_mark(spec.weights, kind)}"
-    if not (target / FACTS).exists():
+    if not _is_whole(target):
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
             ready = Path(temporary) / "ready"
@@ -74,16 +77,22 @@ def converted(spec: EncoderSpec) -> Path:
             try:
                 ready.rename(target)
             except OSError:  # another process was first
-                if not (target / FACTS).exists():
+                if not _is_whole(target):
                     shutil.rmtree(target, ignore_errors=True)
                     ready.rename(target)
     return target
 
 
+def _is_whole(target: Path) -> bool:
+    names = [NETWORK, HEAD, TOKENIZER, FACTS]
+    names += [graph.replace(".xml", ".bin") for graph in (NETWORK, HEAD)]
+    return all((target / name).exists() for name in names)
+
+
 def _mark(weights: str, kind: str) -> str:
     """Changes with the weights and with every package that has a say in the graph."""
     packages = ["openvino", "torch", "transformers", "sentence-transformers"]
-    words = [weights, *(metadata.version(name) for name in packages)]
+    words = [_VERSION, weights, *(metadata.version(name) for name in packages)]
     if kind == "int8":
         words += [metadata.version("nncf"), sys.version, str(_SMOOTHING)]
     return xxhash.xxh3_128_hexdigest(" ".join(words).encode())

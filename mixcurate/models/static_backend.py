@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from mixcurate.errors import InputError
 from mixcurate.models.encoders import Beat, Encoded, EncoderSpec
-from mixcurate.models.model_folder import ModelFolder
+from mixcurate.models.model_folder import ModelFolder, default_prompt
 from mixcurate.models.sequences import Sequences, TextTokenizer
 
 #: Token vectors gathered at once: bounds the memory of long documents.
@@ -50,7 +50,11 @@ class StaticBackend:
         self.window, self.lanes, self.ahead = 2_048, 1, 0
         windows = spec.max_windows if spec.long_documents == "mean_of_windows" else 1
         self.tokenizer = TextTokenizer(
-            tokenizer, spec.max_tokens, windows=windows, special_tokens=False
+            tokenizer,
+            spec.max_tokens,
+            prompt=default_prompt(folder.path),
+            windows=windows,
+            special_tokens=False,
         )
 
     def submit(self, sequences: Sequences, beat: Beat) -> Callable[[], Encoded]:

@@ -30,6 +30,9 @@ _CPU_BATCH_TOKENS = 1_024
 #: On a GPU as much as fits, within these bounds: more hides no more latency.
 _GPU_BATCH_TOKENS = (4_096, 131_072)
 
+#: Padding of a batch as a share of its tokens.
+_MOST_PADDING = 0.03
+
 #: Share of a GPU's free memory that two windows under way may fill with activations.
 _MEMORY_SHARE = 0.6
 
@@ -246,16 +249,21 @@ def token_budget_batches(
 ) -> Iterator[npt.NDArray[np.intp]]:
     """Cut sequences into batches of similar length, each at most ``budget`` tokens with padding.
 
-    Longest first, so that the largest batch meets the memory first. A sequence above the budget is
-    a batch of its own. The batches are a function of the lengths alone.
+    Longest first, so that the largest batch meets the memory first. A batch ends before its padding
+    passes ``_MOST_PADDING``, however much room is left, so that less than that is wasted over all.
+    A sequence above the budget is a batch of its own. The batches are a function of the lengths.
 
     Yields:
         Row numbers of one batch, intp ``[m]``, m >= 1.
     """
     order = np.argsort(-lengths, kind="stable")
+    descending = np.maximum(lengths[order], 1)
     start = 0
     while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        stop = start + max(1, budget // longest)
+        longest = int(descending[start])
+        room = descending[start : start + max(1, budget // longest)]
+        # convex in the number of rows, and below zero for one: what is allowed is a prefix
+        over = longest * np.arange(1, len(room) + 1) - np.cumsum(room) * (1 + _MOST_PADDING)
+        stop = start + int(np.count_nonzero(over <= 0))
         yield order[start:stop]
         start = stop

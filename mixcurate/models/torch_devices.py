@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+import concurrent.futures.process
 import itertools
 import multiprocessing
 from collections.abc import Callable
 
+from mixcurate.errors import InputError
 from mixcurate.models.encoders import Beat, Encoded, EncoderSpec
 from mixcurate.models.sequences import Sequences
 from mixcurate.models.torch_backend import TorchBackend, load_model, text_tokenizer
@@ -48,7 +50,13 @@ class TorchDevices:
             for device in devices
         ]
         found = [pool.submit(_facts) for pool in self._pools]
-        facts = [future.result() for future in found]  # all have loaded, or the error shows here
+        try:
+            facts = [future.result() for future in found]
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise InputError(
+                f"embed.model: {spec.name!r} cannot be loaded in a process for each of "
+                f"{', '.join(devices)}; what each said is on stderr"
+            ) from error
         self.dimension, self.normalises, self.window = facts[0]
         self.lanes = len(devices)
         self.ahead = 2 * len(devices)

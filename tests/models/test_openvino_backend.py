@@ -137,6 +137,8 @@ def fake(text: str):
     """A conversion that takes no time; its facts hold ``text``."""
 
     def convert(model: str, folder: str, kind: str, target: Path) -> None:
+        for name in ("network.bin", "head.xml", "head.bin", "tokenizer.json"):
+            (target / name).write_text("")
         (target / NETWORK).write_text(kind)
         (target / FACTS).write_text(json.dumps(text))
 
@@ -188,7 +190,7 @@ def test_another_version_of_a_package_is_another_graph(cache, monkeypatch):
         assert converted(spec("openvino")) != folder
 
 
-@pytest.mark.parametrize("left", [[], [NETWORK], [NETWORK, "network.bin", "head.xml"]])
+@pytest.mark.parametrize("left", [[], [NETWORK], [NETWORK, "network.bin", "head.xml"], [FACTS]])
 def test_a_folder_that_was_written_half_is_replaced(cache, monkeypatch, left):
     monkeypatch.setattr(openvino_convert, "_in_own_process", fake("whole"))
     folder = converted(spec("openvino"))

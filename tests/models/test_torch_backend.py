@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -72,7 +74,7 @@ def test_padded_tokens_are_those_of_the_batches():
     list(encoder.encode([TEXTS], stats))
     lengths = encoder.tokenize(TEXTS).lengths
     padded = sum(len(rows) * lengths[rows].max() for rows in token_budget_batches(lengths, 100))
-    assert stats.padded_tokens == padded > stats.tokens == lengths.sum()
+    assert stats.padded_tokens == padded >= stats.tokens == lengths.sum()
 
 
 def test_documents_are_cut_to_the_tokens_that_were_asked_for():
@@ -140,8 +142,10 @@ def small(torch_fp32, monkeypatch) -> TorchBackend:
 
 
 def random_sequences(count: int, longest: int):
+    """Of any length, and many of the greatest, as truncated documents are."""
     rng = np.random.default_rng(count)
-    return [rng.integers(1, 9, rng.integers(1, longest)).tolist() for _ in range(count)]
+    lengths = np.minimum(rng.integers(1, 2 * longest, count), longest)
+    return [rng.integers(1, 9, length).tolist() for length in lengths]
 
 
 def test_batches_that_do_not_fit_are_halved_and_none_is_lost(small):
@@ -238,17 +242,21 @@ def test_batches_hold_every_row_once_and_keep_the_budget(lengths, budget):
 @settings(max_examples=50, deadline=None)
 def test_a_batch_is_closed_only_when_it_is_full(lengths, budget):
     array = np.array(lengths, np.int64)
-    for rows in list(token_budget_batches(array, budget))[:-1]:
-        assert array[rows].max() * (len(rows) + 1) > budget
+    batches = list(token_budget_batches(array, budget))
+    for rows, following in itertools.pairwise(batches):
+        with_one_more = array[rows].max() * (len(rows) + 1)
+        real = array[rows].sum() + array[following[0]]
+        assert with_one_more > budget or with_one_more > 1.03 * real
 
 
 @pytest.mark.parametrize("most", [256, 512])
 @pytest.mark.parametrize(
-    ("documents", "budget", "waste"),
-    [(2_048, 1_024, 0.01), (8_192, 65_536, 0.04)],  # windows and budgets of a CPU and a GPU
+    ("documents", "budget"),
+    # windows and budgets of a CPU and a GPU, and a part that is smaller than a window
+    [(2_048, 1_024), (8_192, 65_536), (8_192, 131_072), (500, 65_536)],
 )
-def test_little_of_a_window_is_padding(documents, budget, waste, most):
+def test_little_of_a_window_is_padding(documents, budget, most):
     drawn = np.random.default_rng(documents).lognormal(5.5, 1, documents)
     lengths = np.clip(drawn, 3, most).astype(np.int64)
     padded = sum(len(rows) * lengths[rows].max() for rows in token_budget_batches(lengths, budget))
-    assert 1 - lengths.sum() / padded < waste
+    assert 1 - lengths.sum() / padded < 0.03
