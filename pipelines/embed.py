@@ -11,6 +11,7 @@ from mixcurate.io import storage
 from mixcurate.io.workdir import Part, Success, TaskResult
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.models.encoders import EmbedParams, EncoderSpec, EncodeStats
+from mixcurate.models.resolve import check as check_encoder
 from mixcurate.models.resolve import resolve as resolve_encoder
 from mixcurate.transforms.embed import (
     COMPUTE,
@@ -77,11 +78,24 @@ def encoder_spec(job: Job) -> EncoderSpec:
         InputError: the model cannot be found, or does not go with the other parameters.
         MissingExtra: the backend that was asked for is not installed.
     """
-    params = job.recipe.embed
-    elsewhere = None
-    if not job.runner.is_local:
-        elsewhere = "cuda" if params.accelerator else "cpu"
-    return resolve_encoder(resolved_params(job), elsewhere=elsewhere)
+    return resolve_encoder(resolved_params(job), elsewhere=_elsewhere(job))
+
+
+def check(job: Job) -> None:
+    """Find what is wrong with the model, before the stages that come before this one.
+
+    Raises:
+        InputError: as ``encoder_spec``.
+        MissingExtra: as ``encoder_spec``.
+    """
+    check_encoder(resolved_params(job), elsewhere=_elsewhere(job))
+
+
+def _elsewhere(job: Job) -> str | None:
+    """What is known of the machines that embed, if it is not this one."""
+    if job.runner.is_local:
+        return None
+    return "cuda" if job.recipe.embed.accelerator else "cpu"
 
 
 def resolved_params(job: Job) -> EmbedParams:

@@ -65,6 +65,8 @@ def run_stages(job: Job, stages: Sequence[str], *, as_json: bool) -> str:
 
     The report is written at the end, with whatever stages there are.
     """
+    if "embed" in stages[1:]:  # a model that is wrong is no news for after the stages before it
+        embed.check(job)
     results = {stage: _RUN[stage](job) for stage in stages}
     report = write_report(job.workdir, job.corpus)
     if as_json:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import time
 from importlib import metadata
+from typing import NamedTuple
 
 from mixcurate.errors import InputError, MissingExtra
 from mixcurate.models.encoder import Encoder
@@ -36,6 +37,43 @@ def resolve(params: EmbedParams, *, elsewhere: str | None = None) -> EncoderSpec
         InputError: the model cannot be found, or does not go with backend, precision or device.
         MissingExtra: the backend that was asked for is not installed.
     """
+    settled = _settle(params, elsewhere)
+    return EncoderSpec(
+        model=params.model,
+        revision=settled.commit,
+        weights=content_hash(settled.path),
+        backend=settled.backend,
+        precision=settled.precision,
+        device=settled.device,
+        max_tokens=params.max_tokens,
+        long_documents=params.long_documents,
+        max_windows=params.max_windows,
+        batch_tokens=params.batch_tokens,
+        trust_remote_code=params.trust_remote_code,
+        reason=settled.reason,
+    )
+
+
+def check(params: EmbedParams, *, elsewhere: str | None = None) -> None:
+    """What ``resolve`` finds wrong, without reading the weights.
+
+    Raises:
+        InputError: as ``resolve``.
+        MissingExtra: as ``resolve``.
+    """
+    _settle(params, elsewhere)
+
+
+class _Settled(NamedTuple):
+    path: str
+    commit: str | None
+    device: str
+    backend: str
+    precision: str
+    reason: str
+
+
+def _settle(params: EmbedParams, elsewhere: str | None) -> _Settled:
     path, commit = find_model(params.model, params.revision)
     folder = read_folder(path)
     if folder.brings_code and params.backend == "openvino":
@@ -46,20 +84,7 @@ def resolve(params: EmbedParams, *, elsewhere: str | None = None) -> EncoderSpec
         device = "cpu"
     precision, why_precision = _precision(params, backend, device, elsewhere)
     reasons = [word for word in (why, why_device, why_precision) if word]
-    return EncoderSpec(
-        model=params.model,
-        revision=commit,
-        weights=content_hash(path),
-        backend=backend,
-        precision=precision,
-        device=device,
-        max_tokens=params.max_tokens,
-        long_documents=params.long_documents,
-        max_windows=params.max_windows,
-        batch_tokens=params.batch_tokens,
-        trust_remote_code=params.trust_remote_code,
-        reason="; ".join(reasons),
-    )
+    return _Settled(path, commit, device, backend, precision, "; ".join(reasons))
 
 
 def load(spec: EncoderSpec, threads: int) -> Encoder:
