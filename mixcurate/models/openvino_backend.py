@@ -31,8 +31,11 @@ from mixcurate.models.sequences import Sequences, TextTokenizer
 
 _HINTS = {"bf16": "bf16", "fp32": "f32", "int8": "f32"}
 
+#: Documents tokenised together: there is nothing to sort, and threads wait for the first of a part.
+_WINDOW = 64
+
 #: Sequences handed to a thread at once: enough to hide the handing, few enough to end together.
-_CHUNK = 4
+_CHUNK = 2
 
 
 def has_bf16() -> bool:
@@ -57,7 +60,7 @@ class OpenVinoBackend:
         facts: dict[str, Any] = json.loads((files / FACTS).read_text())
         self.dimension: int = facts["dimension"]
         self.normalises: bool = facts["normalises"]
-        self.window, self.lanes, self.ahead = 256, threads, 1
+        self.window, self.lanes, self.ahead = max(_WINDOW, 32 * threads), threads, 1
         self.tokenizer = TextTokenizer(
             Tokenizer.from_file(str(files / TOKENIZER)),
             min(spec.max_tokens, facts["max_tokens"] or spec.max_tokens),
