@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from fastwarc.warc import ArchiveIterator, WarcHeader
@@ -19,9 +19,29 @@ from mixcurate.io.http_body import decode_body, looks_like_html
 from mixcurate.io.records import RawBatch, RawBuilder, Rejection
 from mixcurate.tables import EXCERPT
 
-#: Main text of a page, from its bytes, the charset that HTTP declares, and its URL; None if it has
-#: none. It may raise anything: parsers do.
-HtmlExtractor = Callable[[bytes, str | None, str | None], str | None]
+
+class ExtractedPage(Protocol):
+    """What an extractor found on a page."""
+
+    @property
+    def text(self) -> str:
+        """The main text."""
+        ...
+
+    @property
+    def title(self) -> str | None:
+        """The page's title, if it has one."""
+        ...
+
+    @property
+    def licence(self) -> str | None:
+        """The licence that the page itself declares, as it writes it: an address or a name."""
+        ...
+
+
+#: What a page holds, from its bytes, the charset that HTTP declares, and its URL; None if it has no
+#: main text. It may raise anything: parsers do.
+HtmlExtractor = Callable[[bytes, str | None, str | None], ExtractedPage | None]
 
 _NO_DOCUMENT = {"warcinfo", "request", "metadata", "revisit"}
 _HTML = {"text/html", "application/xhtml+xml"}
@@ -39,8 +59,17 @@ class _Kind:
     name: str
     check: Callable[[Any], Rejection | None]
     """Told by the headers: why the record is not wanted."""
-    convert: Callable[[Any, bytes, str | None], str | Rejection]
-    """The text of a record, from its content and URL."""
+    convert: Callable[[Any, bytes, str | None], ExtractedPage | Rejection]
+    """What a record holds, from its content and URL."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Text:
+    """A text that comes without anything about it."""
+
+    text: str
+    title: str | None = None
+    licence: str | None = None
 
 
 def read_warc(stream: PlainStream, *, extract: HtmlExtractor) -> Iterator[RawBatch]:
@@ -50,7 +79,7 @@ def read_warc(stream: PlainStream, *, extract: HtmlExtractor) -> Iterator[RawBat
     A position is the record's byte offset in the decompressed file.
     """
 
-    def page(record: Any, body: bytes, url: str | None) -> str | Rejection:
+    def page(record: Any, body: bytes, url: str | None) -> ExtractedPage | Rejection:
         return _page(record, body, url, extract)
 
     return _read(stream, _Kind("response", _check_response, page))
@@ -169,12 +198,13 @@ def _add(builder: RawBuilder, record: Any, kind: _Kind) -> Rejection | None:
     body = _read_full(record.reader, declared)
     if len(body) < declared:
         return _cut(position, declared, len(body), url)
-    text = kind.convert(record, body, url)
-    if isinstance(text, Rejection):
-        return text
-    date = record.headers.get(WarcHeader.WARC_DATE)
-    metadata = orjson.dumps({"date": date}).decode() if date else None
-    builder.add(position=position, text=text, url=url, metadata=metadata)
+    page = kind.convert(record, body, url)
+    if isinstance(page, Rejection):
+        return page
+    about = {"date": record.headers.get(WarcHeader.WARC_DATE), "title": page.title}
+    about = {name: value for name, value in about.items() if value}
+    metadata = orjson.dumps(about).decode() if about else None
+    builder.add(position=position, text=page.text, url=url, licence=page.licence, metadata=metadata)
     return None
 
 
@@ -223,8 +253,10 @@ def _check_response(record: Any) -> Rejection | None:
     return None
 
 
-def _page(record: Any, body: bytes, url: str | None, extract: HtmlExtractor) -> str | Rejection:
-    """The main text of a response whose header is parsed."""
+def _page(
+    record: Any, body: bytes, url: str | None, extract: HtmlExtractor
+) -> ExtractedPage | Rejection:
+    """What the page of a response holds, whose header is parsed."""
     position = record.stream_pos
     headers = record.http_headers
     encodings = f"{headers.get('Content-Encoding') or ''},{headers.get('Transfer-Encoding') or ''}"
@@ -238,15 +270,16 @@ def _page(record: Any, body: bytes, url: str | None, extract: HtmlExtractor) -> 
         return Rejection.of(position, "not_html", detail, body)
     charset = (record.http_charset or "").strip("\"' ") or None
     try:
-        text = extract(body, charset, url)
-        if text:
-            text.encode("utf-8")  # no lone surrogates: no table could hold them
+        page = extract(body, charset, url)
+        if page:
+            for found in (page.text, page.title, page.licence):
+                (found or "").encode("utf-8")  # no lone surrogates: no table could hold them
     except Exception as error:  # noqa: BLE001 - parsers raise all there is for hostile pages
         detail = f"{type(error).__name__}: {error}"[:500]
         return Rejection.of(position, "extraction_failed", detail, url or "")
-    if not text or text.isspace():
+    if page is None or not page.text or page.text.isspace():
         return Rejection.of(position, "no_main_text", f"{len(body):,} bytes of HTML", url or "")
-    return text
+    return page
 
 
 def _check_conversion(record: Any) -> Rejection | None:
@@ -257,9 +290,9 @@ def _check_conversion(record: Any) -> Rejection | None:
     return Rejection.of(record.stream_pos, "not_text", f"content type {media[:80]}", url)
 
 
-def _plain_text(record: Any, body: bytes, url: str | None) -> str | Rejection:  # noqa: ARG001
+def _plain_text(record: Any, body: bytes, url: str | None) -> _Text | Rejection:  # noqa: ARG001
     try:
-        return body.decode("utf-8")
+        return _Text(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         detail = f"byte {error.start} of the content is not UTF-8: {error.reason}"
         return Rejection.of(record.stream_pos, "invalid_utf8", detail, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import logging
 
 import trafilatura
@@ -17,7 +18,19 @@ logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
 logging.getLogger("htmldate").setLevel(logging.CRITICAL)
 
 
-def main_text(payload: bytes, charset: str | None, url: str | None) -> str | None:
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """What an extractor found on a page."""
+
+    text: str
+    """The main text, never empty."""
+    title: str | None = None
+    """The page's title, if it has one."""
+    licence: str | None = None
+    """The licence that the page itself declares, as it writes it: an address or a name."""
+
+
+def main_text(payload: bytes, charset: str | None, url: str | None) -> Page | None:
     """The main text of an HTML page without navigation, boilerplate and comments.
 
     Args:
@@ -26,7 +39,7 @@ def main_text(payload: bytes, charset: str | None, url: str | None) -> str | Non
         url: the page's address.
 
     Returns:
-        The text, or None when the page has none.
+        What the page holds, or None when it has no main text.
     """
     text = trafilatura.extract(
         _decoded(payload, charset),
@@ -35,7 +48,7 @@ def main_text(payload: bytes, charset: str | None, url: str | None) -> str | Non
         include_tables=True,
         config=_CONFIG,
     )
-    return text or None
+    return Page(text) if text else None
 
 
 def _decoded(payload: bytes, charset: str | None) -> bytes | str:

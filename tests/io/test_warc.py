@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import random
@@ -47,8 +48,15 @@ def wet(text: bytes, url: str = URL) -> bytes:
     return record("conversion", text, url=url, Content_Type="text/plain")
 
 
-def decoded(body: bytes, charset: str | None, url: str | None) -> str | None:
-    return body.decode(charset or "utf-8", "replace")
+@dataclasses.dataclass(frozen=True)
+class Page:
+    text: str
+    title: str | None = None
+    licence: str | None = None
+
+
+def decoded(body: bytes, charset: str | None, url: str | None) -> Page:
+    return Page(body.decode(charset or "utf-8", "replace"))
 
 
 def collect(batches: Any) -> tuple[list[dict[str, Any]], list[Rejection]]:
@@ -78,7 +86,7 @@ def test_pages_become_documents_at_their_offsets() -> None:
     parts = [head, response(), second, tail]
     seen = []
 
-    def extract(body: bytes, charset: str | None, url: str | None) -> str | None:
+    def extract(body: bytes, charset: str | None, url: str | None) -> Page:
         seen.append((body, charset, url))
         return decoded(body, charset, url)
 
@@ -202,10 +210,10 @@ def test_a_record_above_the_limit_is_not_read(monkeypatch: pytest.MonkeyPatch) -
     [ValueError("v"), RecursionError("r"), UnicodeError("u"), KeyError("k"), OSError(5, "x")],
 )
 def test_an_extractor_that_raises_costs_one_rejection(error: Exception) -> None:
-    def extract(body: bytes, charset: str | None, url: str | None) -> str | None:
+    def extract(body: bytes, charset: str | None, url: str | None) -> Page:
         if b"bad" in body:
             raise error
-        return "text"
+        return Page("text")
 
     documents, rejected = warc(response(b"bad") + response(), extract)
     assert len(documents) == 1
@@ -214,17 +222,27 @@ def test_an_extractor_that_raises_costs_one_rejection(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("page", "reason"),
     [
         (None, "no_main_text"),
-        ("", "no_main_text"),
-        (" \n", "no_main_text"),
-        ("\ud800", "extraction_failed"),
+        (Page(""), "no_main_text"),
+        (Page(" \n"), "no_main_text"),
+        (Page("\ud800"), "extraction_failed"),
+        (Page("text", title="\ud800"), "extraction_failed"),
+        (Page("text", licence="\ud800"), "extraction_failed"),
     ],
 )
-def test_an_extractor_without_text(text: str | None, reason: str) -> None:
-    documents, rejected = warc(response(), lambda body, charset, url: text)
+def test_an_extractor_without_text(page: Page | None, reason: str) -> None:
+    documents, rejected = warc(response(), lambda body, charset, url: page)
     assert (documents, reasons(rejected)) == ([], [(0, reason)])
+
+
+def test_what_a_page_says_about_itself_is_kept() -> None:
+    page = Page("text", title="Übersicht", licence="https://creativecommons.org/licenses/by/4.0/")
+    documents, rejected = warc(response(), lambda body, charset, url: page)
+    assert rejected == []
+    assert documents[0]["licence"] == page.licence
+    assert documents[0]["metadata"] == '{"date":"2024-05-06T07:08:09Z","title":"Übersicht"}'
 
 
 def test_wet_records_become_documents() -> None:

@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixcurate.models.extract import main_text
+from mixcurate.models.extract import main_text as extract
+
+
+def main_text(payload: bytes, charset: str | None, url: str | None) -> str | None:
+    page = extract(payload, charset, url)
+    return page.text if page else None
+
 
 ARTICLE = (
     "The old bridge over the river was closed on Monday, because its pillars have to be renewed. "
