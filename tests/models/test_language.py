@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from mixcurate.models import language
+from tests.documents import real_documents
 
 SENTENCES = {
     "en": "This is an English sentence about the weather and the garden behind the house.",
@@ -64,3 +68,42 @@ def test_known_languages_are_sorted_codes():
     assert known == sorted(set(known))
     assert set(SENTENCES) <= set(known)
     assert all(code.isascii() and code.islower() and 2 <= len(code) <= 3 for code in known)
+
+
+@functools.cache
+def py3langid() -> LanguageIdentifier:
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def assert_as_py3langid(texts: list[str]) -> None:
+    found, scores = language.identify(texts)
+    for text, code, score in zip(texts, found, scores.tolist(), strict=True):
+        expected = dict(py3langid().rank(text[:500]))
+        best = max(expected, key=expected.__getitem__)
+        assert code == best or expected[code] == pytest.approx(expected[best], abs=1e-5)  # a tie
+        assert score == pytest.approx(expected[code], abs=1e-4)
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from(list(SENTENCES.values())) | st.text(max_size=40)).map(" ".join),
+        min_size=1,
+        max_size=5,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_answers_are_those_of_py3langid(texts):
+    assert_as_py3langid(texts)
+
+
+def test_answers_are_those_of_py3langid_for_batches_that_are_walked_in_pieces(monkeypatch):
+    monkeypatch.setattr(language, "_AT_ONCE", 64)
+    texts = [document["text"] for document in real_documents(100)]
+    capitals = [text.upper() for text in SENTENCES.values()]
+    decomposed = ["Cafe\u0301 et the\u0301 a\u0300 Ne\u0302mes", "n\u0303 " * 300]
+    assert_as_py3langid([*texts, *capitals, "", *SENTENCES.values(), *decomposed, "a" * 5_000])
+
+
+def test_texts_without_a_byte_are_as_py3langid_has_them():
+    assert_as_py3langid(["", ""])
+    assert_as_py3langid(["", SENTENCES["ja"], ""])
