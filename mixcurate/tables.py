@@ -50,6 +50,8 @@ REJECTED = pa.schema(
         pa.field("reason", pa.string(), nullable=False),  # a short stable word: what is counted
         pa.field("detail", pa.string(), nullable=False),  # the numbers behind it
         pa.field("excerpt", pa.string(), nullable=False),
+        pa.field("n_bytes", pa.int64()),  # of its text; null where there was none
+        pa.field("n_tokens", pa.int32()),  # null where it was dropped before tokens are counted
     ]
 )
 

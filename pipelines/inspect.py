@@ -77,9 +77,16 @@ def _workdir(workdir: Workdir) -> dict[str, Any]:
             }
         )
         for reason, count in success.rejected.items():
-            share = count / max(success.documents_in, 1)
+            n_bytes, tokens = success.rejected_sizes.get(reason, (None, None))
             rejected.append(
-                {"stage": stage, "reason": reason, "documents": count, "share_of_stage": share}
+                {
+                    "stage": stage,
+                    "reason": reason,
+                    "documents": count,
+                    "share_of_stage": count / max(success.documents_in, 1),
+                    "bytes": n_bytes,
+                    "tokens": tokens,
+                }
             )
     info: dict[str, Any] = {"kind": "workdir", "path": workdir.root, "stages": stages}
     info["rejected"] = rejected
@@ -174,12 +181,14 @@ def _show_workdir(info: dict[str, Any]) -> list[Any]:
     names = ["stage", "documents in", "out", "tokens", "parts", "seconds"]
     pieces.append(_table("finished stages", names, rows))
     if info["rejected"]:
+        numbers = ["documents", "bytes", "tokens"]
         rows = [
-            [r["stage"], r["reason"], r["documents"], f"{r['share_of_stage']:.2%}"]
+            [*(r["stage"], r["reason"]), *(r[n] for n in numbers), f"{r['share_of_stage']:.2%}"]
             for r in info["rejected"]
         ]
-        rows.append(["sum", "", sum(r["documents"] for r in info["rejected"]), ""])
-        names = ["stage", "reason", "documents", "of the stage"]
+        sums = [sum(r[n] or 0 for r in info["rejected"]) for n in numbers]
+        rows.append(["sum", "", *sums, ""])
+        names = ["stage", "reason", *numbers, "of the stage"]
         pieces.append(_table("rejected", names, rows, words=2))
     if "domains" in info:
         rows = [

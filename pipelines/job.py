@@ -177,6 +177,7 @@ def write_records(job: Job) -> None:
             "documents_in": success.documents_in,
             "documents_out": success.documents_out,
             "rejected": success.rejected,
+            "rejected_sizes": success.rejected_sizes,
             "tokens": success.tokens,
             "parts": len(success.parts),
             "task_seconds": success.seconds,

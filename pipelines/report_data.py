@@ -80,10 +80,22 @@ def _funnel(done: dict[str, Success]) -> list[dict[str, Any]]:
             "documents_in": done[stage].documents_in,
             "documents_out": done[stage].documents_out,
             "tokens": done[stage].tokens,
-            "reasons": sorted(done[stage].rejected.items(), key=lambda item: (-item[1], item[0])),
+            "bytes": done[stage].details.get("document_bytes"),
+            "reasons": _reasons(done[stage]),
         }
         for stage, title in _TITLES.items()
         if stage in done
+    ]
+
+
+def _reasons(success: Success) -> list[dict[str, Any]]:
+    """What a step rejected, the most frequent reason first."""
+    order = sorted(success.rejected.items(), key=lambda item: (-item[1], item[0]))
+    sizes = success.rejected_sizes
+    return [
+        {"name": reason, "documents": count}
+        | dict(zip(("bytes", "tokens"), sizes.get(reason, (0, 0)), strict=True))
+        for reason, count in order
     ]
 
 

@@ -104,6 +104,7 @@ def stage_summary(success: Success) -> dict[str, Any]:
         "documents_in": success.documents_in,
         "documents_out": success.documents_out,
         "rejected": success.rejected,
+        "rejected_sizes": success.rejected_sizes,
         "tokens": success.tokens,
         "parts": len(success.parts),
         "details": success.details,

@@ -141,7 +141,7 @@ def _ingest(workdir: Workdir, parts: list[list[dict[str, Any]]]) -> None:
 def _rejected(
     stage: str, reason: str, name: str | None, excerpt: str, position: int
 ) -> dict[str, object]:
-    values = [name, "crawl", "in/0.jsonl", position, stage, reason, "1 <b>word</b>", excerpt]
+    values = [name, "crawl", "in/0.jsonl", position, stage, reason, "1 <b>word</b>", excerpt, 9, 2]
     return dict(zip(REJECTED.names, values, strict=True))
 
 

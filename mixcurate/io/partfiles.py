@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,20 @@ def write_rejected(path: str, rows: list[dict[str, object]]) -> None:
     """Write the rejected rows of one task; an empty list writes nothing."""
     if rows:
         write_table(path, pa.Table.from_pylist(rows, schema=REJECTED))
+
+
+def tally(rows: Iterable[Mapping[str, object]]) -> tuple[dict[str, int], dict[str, list[int]]]:
+    """Rejected rows by reason: documents, and [bytes of text, tokens] as far as they are known."""
+    documents: dict[str, int] = {}
+    sizes: dict[str, list[int]] = {}
+    for row in rows:
+        reason = str(row["reason"])
+        documents[reason] = documents.get(reason, 0) + 1
+        size = sizes.setdefault(reason, [0, 0])
+        for place, name in enumerate(("n_bytes", "n_tokens")):
+            value = row.get(name)
+            size[place] += value if isinstance(value, int) else 0
+    return documents, sizes
 
 
 def write_array(path: str, array: npt.NDArray[Any]) -> None:

@@ -46,7 +46,9 @@ class TaskResult:
     documents_in: int
     documents_out: int
     tokens: int = 0
-    rejected: dict[str, int] = dataclasses.field(default_factory=dict)
+    rejected: dict[str, int] = dataclasses.field(default_factory=dict)  # documents by reason
+    rejected_sizes: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    """Bytes of text and tokens by reason; tokens are 0 where they were not counted."""
     seconds: float = 0.0
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -76,9 +78,11 @@ class Success:
     documents_in: int
     documents_out: int
     tokens: int
-    rejected: dict[str, int]
+    rejected: dict[str, int]  # documents by reason
     seconds: float
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    rejected_sizes: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+    """Bytes of text and tokens by reason."""
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Success:

@@ -167,7 +167,7 @@ class RejectPruned:
         assigned = partfiles.read_table(self.workdir.part(CLUSTER, task.name), ["cluster"])
         cluster = assigned.column("cluster").to_numpy()
         pruned = np.flatnonzero(~kept[cluster])
-        columns = ["id", "source", "path", "position", "n_tokens"]
+        columns = ["id", "source", "path", "position", "n_bytes", "n_tokens"]
         table = partfiles.read_table(self.workdir.part("ingest", task.name), columns)
         tokens = table.column("n_tokens").to_numpy().astype(np.int64)
         rows = [
@@ -180,12 +180,13 @@ class RejectPruned:
             }
             for row, document in zip(
                 pruned.tolist(),
-                table.drop_columns(["n_tokens"]).take(pa.array(pruned)).to_pylist(),
+                table.take(pa.array(pruned)).to_pylist(),
                 strict=True,
             )
         ]
         path = self.workdir.rejected(CLUSTER, task.name)
         partfiles.write_rejected(path, rows)
+        reasons, sizes = partfiles.tally(rows)
         heartbeat.beat(len(cluster), 0)
         return TaskResult(
             task=task.name,
@@ -194,5 +195,6 @@ class RejectPruned:
             documents_in=len(cluster),
             documents_out=len(cluster) - len(rows),
             tokens=int(tokens.sum() - tokens[pruned].sum()),
-            rejected={"low_quality_cluster": len(rows)} if rows else {},
+            rejected=reasons,
+            rejected_sizes=sizes,
         )

@@ -155,10 +155,12 @@ class SelectPart:
         drawn = np.zeros(len(pool.domain), bool)
         drawn[rows] = True
         left = np.flatnonzero((pool.domain >= 0) & ~drawn)
-        if len(left):
-            rejected = self.workdir.rejected(PLAN, task.name)
-            partfiles.write_rejected(rejected, self._not_drawn(task.name, left))
-            outputs.append(self.workdir.output(rejected))
+        rejected = self._not_drawn(task.name, left)
+        if rejected:
+            rejected_path = self.workdir.rejected(PLAN, task.name)
+            partfiles.write_rejected(rejected_path, rejected)
+            outputs.append(self.workdir.output(rejected_path))
+        reasons, sizes = partfiles.tally(rejected)
         n_bytes = documents.column("n_bytes").to_numpy()
         heartbeat.beat(int(drawn.sum()), int(pool.tokens[rows].sum()))
         return TaskResult(
@@ -168,7 +170,8 @@ class SelectPart:
             documents_in=int((pool.domain >= 0).sum()),
             documents_out=int(drawn.sum()),
             tokens=int(pool.tokens[rows].sum()),
-            rejected={"not_drawn": len(left)} if len(left) else {},
+            rejected=reasons,
+            rejected_sizes=sizes,
             details={
                 "copies": len(rows),
                 "bytes": int(n_bytes[rows].sum()),
@@ -177,7 +180,9 @@ class SelectPart:
         )
 
     def _not_drawn(self, part: str, rows: npt.NDArray[np.intp]) -> list[dict[str, object]]:
-        columns = ["id", "source", "path", "position"]
+        if not len(rows):
+            return []
+        columns = ["id", "source", "path", "position", "n_bytes", "n_tokens"]
         table = partfiles.read_table(self.workdir.part("ingest", part), columns)
         why = {
             "stage": PLAN,

@@ -155,9 +155,13 @@ def summarise(
 ) -> Success:
     """The ``_SUCCESS`` of a stage from its tasks."""
     rejected: dict[str, int] = {}
+    sizes: dict[str, list[int]] = {}
     for result in results:
         for reason, count in result.rejected.items():
             rejected[reason] = rejected.get(reason, 0) + count
+        for reason, (n_bytes, tokens) in result.rejected_sizes.items():
+            before = sizes.get(reason, [0, 0])
+            sizes[reason] = [before[0] + n_bytes, before[1] + tokens]
     return Success(
         fingerprint=fingerprint,
         parts=sorted(parts, key=lambda part: part.name),
@@ -165,6 +169,7 @@ def summarise(
         documents_out=sum(result.documents_out for result in results),
         tokens=sum(result.tokens for result in results),
         rejected=dict(sorted(rejected.items())),
+        rejected_sizes=dict(sorted(sizes.items())),
         seconds=round(sum(result.seconds for result in results), 3),
         details=details or {},
     )

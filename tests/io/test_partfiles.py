@@ -60,6 +60,8 @@ def test_rejected_rows_are_written_only_if_there_are_any(folder):
         "reason": "empty",
         "detail": "no text",
         "excerpt": "",
+        "n_bytes": None,
+        "n_tokens": None,
     }
     path = storage.join(folder, "rejected.parquet")
     partfiles.write_rejected(path, [])
@@ -75,3 +77,16 @@ def test_tables_are_compressed(folder):
     partfiles.write_table(path, assignments(100))
     with storage.open_read(path) as stream:
         assert pq.ParquetFile(stream).metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_rejected_rows_are_counted_with_their_sizes_where_these_are_known():
+    rows = [
+        {"reason": "empty"},
+        {"reason": "near_duplicate", "n_bytes": 30, "n_tokens": 7},
+        {"reason": "language", "n_bytes": 5, "n_tokens": None},
+        {"reason": "near_duplicate", "n_bytes": 12, "n_tokens": 3},
+    ]
+    assert partfiles.tally(rows) == (
+        {"empty": 1, "near_duplicate": 2, "language": 1},
+        {"empty": [0, 0], "near_duplicate": [42, 10], "language": [5, 0]},
+    )
