@@ -18,8 +18,14 @@ import xxhash
 UInt64Array = npt.NDArray[np.uint64]
 Int64Array = npt.NDArray[np.int64]
 
-_ASCII_SPACE = np.zeros(256, bool)
-_ASCII_SPACE[[*range(9, 14), 32]] = True
+#: What an ASCII byte becomes when text is normalised; the bytes of other characters stay.
+_PLAIN = bytes(
+    byte if byte >= 128 else ord(chr(byte).lower()) if chr(byte).isalnum() else ord(" ")
+    for byte in range(256)
+)
+
+#: Stands between pieces of text that are normalised together.
+_BETWEEN = b"\1"
 
 #: Whitespace beyond ASCII: its bytes in UTF-8, by their number.
 _WIDE_SPACES = [
@@ -30,6 +36,9 @@ _WIDE_SPACES = [
 
 #: Words above this many bytes are hashed one by one: hostile text has words of megabytes.
 _LONG = 64
+
+#: Keeps the first 0 to 8 bytes of a little-endian number.
+_FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -54,26 +63,79 @@ class Words:
 
 
 def normalise(text: pa.Array) -> pa.Array:
-    """Texts as duplicate searches compare them.
+    """Texts as duplicate searches compare them: their words, with one space between two.
 
-    Lower case, NFKC, one space for whatever is neither letter, mark nor digit, and spaces around
+    Lower case, NFKC, a space for whatever is neither letter, mark nor digit, and spaces around
     each character of a script that writes none, so that an n-gram means something there.
 
     Args:
         text: large_string ``[n]`` without nulls.
 
     Returns:
-        large_string ``[n]``.
+        large_string ``[n]``, without spaces at either end.
     """
-    column = pl.Series(pl.from_arrow(pa.chunked_array([text], pa.large_string())))
+    bounds, data = _bytes_of(text)
+    raw = data.tobytes().replace(_BETWEEN, b" ")
+    plain = raw.translate(_PLAIN)
+    if not raw.isascii():
+        plain, bounds = _replace_wide(raw, plain, bounds)
+    words, bounds = _collapse(np.frombuffer(plain, np.uint8), bounds)
+    buffers = [None, pa.py_buffer(bounds.astype(np.int64)), pa.py_buffer(words)]
+    return pa.Array.from_buffers(pa.large_string(), len(text), buffers)
+
+
+def _replace_wide(raw: bytes, plain: bytes, bounds: Int64Array) -> tuple[bytes, Int64Array]:
+    """Put the normal form of each run with a character beyond ASCII in its place.
+
+    Such a run reaches from one ASCII blank to the next. Nothing acts across one, neither
+    composition nor the final sigma, so few bytes of most texts need the costly way.
+    """
+    data = np.frombuffer(raw, np.uint8)
+    blanks = np.flatnonzero(_ascii_spaces(data))
+    cuts = np.insert(blanks, np.searchsorted(blanks, bounds), bounds)
+    after = np.searchsorted(cuts, np.flatnonzero(data >= 128), side="right")
+    after = after[np.diff(after, prepend=-1) > 0]
+    starts, ends = cuts[after - 1], cuts[after]
+    runs = [raw[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+    forms = _BETWEEN + _normal_forms(_BETWEEN.join(runs)) + _BETWEEN
+    between = np.flatnonzero(np.frombuffer(forms, np.uint8) == _BETWEEN[0])
+    pieces: list[bytes] = []
+    places, done = between.tolist(), 0
+    for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        pieces += (plain[done:start], forms[places[number] + 1 : places[number + 1]])
+        done = end
+    pieces.append(plain[done:])
+    longer = np.concatenate([[0], np.cumsum(np.diff(between) - 1 - (ends - starts))])
+    return b"".join(pieces), bounds + longer[np.searchsorted(ends, bounds, side="right")]
+
+
+def _normal_forms(data: bytes) -> bytes:
+    """Pieces of text in normal form, by regular expressions; spaces are left as they come."""
     plain = (
-        column.str.normalize("NFKC")  # Arrow's own leaves composed letters apart
+        pl.Series([data.decode()])
+        .str.normalize("NFKC")  # Arrow's own leaves composed letters apart
         .str.to_lowercase()
-        .str.replace_all(r"[^\p{L}\p{M}\p{N}]+", " ")
+        .str.replace_all(rf"[^\p{{L}}\p{{M}}\p{{N}}{_BETWEEN.decode()}]+", " ")
         .str.replace_all(f"({_UNSPACED})", " $1 ")
     )
-    array: pa.Array = plain.to_arrow().cast(pa.large_string())
-    return array
+    return str(plain[0]).encode()
+
+
+def _collapse(
+    plain: npt.NDArray[np.uint8], bounds: Int64Array
+) -> tuple[npt.NDArray[np.uint8], Int64Array]:
+    """Leave one space of a run between words and none at the ends of a text."""
+    space = plain == ord(" ")
+    drop = np.zeros(len(plain), bool)
+    drop[:-1] = space[:-1] & space[1:]
+    inner = bounds[bounds > 0] - 1  # the last byte of a text, or of one before empty texts
+    drop[inner] = space[inner]
+    for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        if start < end and space[start]:  # the run's last space is still there
+            word = int(np.argmin(space[start:end]))
+            drop[start + max(word - 1, 0)] = True  # of a text without a word all is dropped
+    dropped = np.flatnonzero(drop)
+    return plain[~drop], bounds - np.searchsorted(dropped, bounds)
 
 
 def split_words(text: pa.Array) -> Words:
@@ -110,7 +172,9 @@ def ngrams(words: Words, n: int) -> tuple[UInt64Array, Int64Array]:
     runs = max(0, len(words.hashes) - n + 1)
     hashes = np.zeros(runs, np.uint64)
     for place in range(n):
-        hashes = _mixed(hashes + words.hashes[place : place + runs] + _GOLDEN)
+        hashes += words.hashes[place : place + runs]
+        hashes += _GOLDEN
+        _mix(hashes)
     counts = np.maximum(np.diff(words.offsets) - (n - 1), 0)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
@@ -127,9 +191,15 @@ def _bytes_of(text: pa.Array) -> tuple[Int64Array, npt.NDArray[np.uint8]]:
     return bounds - bounds[0], whole[bounds[0] : bounds[-1]]
 
 
+def _ascii_spaces(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Which bytes are a blank or one of the controls 9 to 13."""
+    space: npt.NDArray[np.bool_] = (data == 32) | (data - np.uint8(9) < 5)
+    return space
+
+
 def _spaces(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Which bytes belong to whitespace."""
-    space = _ASCII_SPACE[data]
+    space = _ascii_spaces(data)
     for lead in {wide[0] for wide in _WIDE_SPACES}:
         places = np.flatnonzero(data == lead)
         for wide in _WIDE_SPACES:
@@ -147,25 +217,32 @@ def _hash(data: npt.NDArray[np.uint8], starts: Int64Array, ends: Int64Array) -> 
     """Eight bytes of every word at a time; a word of up to eight bytes is its own number, mixed."""
     padded = np.concatenate([data, np.zeros(8, np.uint8)])
     eights = np.ndarray((len(data) + 1,), "<u8", padded.data, strides=(1,))
-    lengths = ends - starts
-    hashes = np.zeros(len(starts), np.uint64)
-    rows = np.flatnonzero(lengths <= _LONG)
-    for first in range(0, _LONG, 8):
-        left = lengths[rows] - first
-        rows, left = rows[left > 0], left[left > 0]
+    left = ends - starts
+    hashes = eights[starts]
+    hashes &= _FIRST_BYTES[np.minimum(left, 8)]
+    hashes += _GOLDEN
+    _mix(hashes)
+    rows = np.flatnonzero((left > 8) & (left <= _LONG))
+    for first in range(8, _LONG, 8):
+        rows = rows[left[rows] > first]
         if len(rows) == 0:
             break
-        unused = np.uint64(8) * (np.uint64(8) - np.minimum(left, 8).astype(np.uint64))
-        chunk = (eights[starts[rows] + first] << unused) >> unused
-        hashes[rows] = _mixed(hashes[rows] + chunk + _GOLDEN)
-    for row in np.flatnonzero(lengths > _LONG).tolist():
+        chunk = eights[starts[rows] + first]
+        chunk &= _FIRST_BYTES[np.minimum(left[rows] - first, 8)]
+        chunk += hashes[rows]
+        chunk += _GOLDEN
+        _mix(chunk)
+        hashes[rows] = chunk
+    for row in np.flatnonzero(left > _LONG).tolist():
         hashes[row] = xxhash.xxh3_64_intdigest(data[starts[row] : ends[row]].data)
     return hashes
 
 
-def _mixed(values: UInt64Array) -> UInt64Array:
-    """The finaliser of splitmix64 (Steele, Lea and Flood 2014): a bijection of 64-bit words."""
-    values = (values ^ (values >> np.uint64(30))) * _MIX_1
-    values = (values ^ (values >> np.uint64(27))) * _MIX_2
-    mixed: UInt64Array = values ^ (values >> np.uint64(31))
-    return mixed
+def _mix(values: UInt64Array) -> None:
+    """The finaliser of splitmix64 (Steele, Lea and Flood 2014), in place: a bijection."""
+    shifted = values >> np.uint64(30)
+    values ^= shifted
+    values *= _MIX_1
+    values ^= np.right_shift(values, np.uint64(27), out=shifted)
+    values *= _MIX_2
+    values ^= np.right_shift(values, np.uint64(31), out=shifted)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,3 +101,32 @@ def test_normalised_text_has_no_case_punctuation_or_compatibility_forms():
         ["日", "本", "語", "text"],
         ["ก", "ข", "ค"],
     ]
+
+
+def normalised_whole(batch: list[str]) -> list[str]:
+    """Each text by the regular expressions alone, with nothing taken apart."""
+    unspaced = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
+    plain = (
+        pl.Series(batch, dtype=pl.String)
+        .str.normalize("NFKC")
+        .str.to_lowercase()
+        .str.replace_all(r"[^\p{L}\p{M}\p{N}]+", " ")
+        .str.replace_all(f"({unspaced})", " $1 ")
+    )
+    return [" ".join(word for word in text.split(" ") if word) for text in plain.to_list()]
+
+
+#: Composed and loose marks, capital sigma, half-width and Thai letters, controls: what joins.
+ODD = "A b\t\n.\x01\x1fé\u0301\u0327ΣσΑ\u00b4ﬁ\uff71\uff9e日ก\u0e33\u2019\xa0\u2028İ\u1100\u1161"
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.text(st.one_of(st.sampled_from(ODD), st.characters(codec="utf-8")), max_size=30)),
+    st.integers(0, 2),
+)
+def test_taking_texts_apart_does_not_change_their_normal_form(batch, skipped):
+    text = pa.array(batch, pa.large_string())[skipped:]
+    normal = normalise(text)
+    normal.validate(full=True)
+    assert normal.to_pylist() == normalised_whole(batch[skipped:])
