@@ -176,7 +176,8 @@ class PlainStream:
 
     def seek(self, position: int) -> None:
         """Go forwards to ``position``; what lies between is read only where it is compressed."""
-        if self._decoder is None and self._stream.seekable():
+        near = position - self._position <= len(self._buffer) - self._offset + _OUTPUT
+        if self._decoder is None and not near and self._stream.seekable():
             self._stream.seek(position)
             self._position, self._buffer, self._offset, self._fed = position, b"", 0, b""
         while self._position < position:

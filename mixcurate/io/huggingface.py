@@ -1,24 +1,23 @@
-"""Folders of the Hugging Face ``datasets`` library, and the Arrow files that they are made of."""
+"""Folders of the Hugging Face ``datasets`` library and hub: which of their files hold data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import IO, Any
-
-import pyarrow as pa
+from typing import Any
 
 from mixcurate.errors import InputError
 from mixcurate.io import storage
-from mixcurate.io.parquet import add_rows, reraise_io
-from mixcurate.io.records import FieldParams, RawBatch, RawBuilder, Rejection
 
 #: What a saved dataset and a saved dict of splits keep in their folders.
 STATE = "state.json"
 SPLITS = "dataset_dict.json"
 
-_DATA_SUFFIXES = (".parquet", ".arrow", ".jsonl", ".jsonl.gz", ".jsonl.zst")
-_FILE_MAGIC = b"ARROW1"
-_MESSAGE = b"\xff" * 4
+_PACKED = ("", ".gz", ".zst")
+#: No .txt, .md or .json: in these folders they are cards and settings.
+_DATA_SUFFIXES = (
+    ".parquet",
+    ".arrow",
+    *(kind + packed for kind in (".jsonl", ".csv", ".tsv", ".tar") for packed in _PACKED),
+)
 
 
 def list_data_files(folder: str) -> list[str]:
@@ -43,67 +42,6 @@ def list_data_files(folder: str) -> list[str]:
             f" no file ending with {', '.join(_DATA_SUFFIXES)}"
         )
     return files
-
-
-def read_arrow(stream: IO[bytes], *, fields: FieldParams) -> Iterator[RawBatch]:
-    """Documents of an Arrow IPC stream or file; a position is a row number.
-
-    Broken data costs one rejection (``not_arrow``, or ``truncated`` after readable batches); the
-    rows before it are kept.
-    """
-    builder = RawBuilder()
-    row = 0
-    for batch in _batches(stream):
-        if isinstance(batch, pa.RecordBatch):
-            yield from add_rows(batch, row, builder, fields)
-            row += batch.num_rows
-        else:
-            builder.reject(Rejection.of(row, batch[0], batch[1][:500]))
-    yield from builder.rest()
-
-
-def _batches(stream: IO[bytes]) -> Iterator[pa.RecordBatch | tuple[str, str]]:
-    """Record batches, and at the end the reason and detail of what stopped them, if it did."""
-    is_file = stream.read(len(_FILE_MAGIC)) == _FILE_MAGIC
-    stream.seek(0)
-    if is_file and (file := _open_file(stream)):
-        try:
-            for index in range(file.num_record_batches):
-                yield file.get_batch(index)
-        except (pa.ArrowException, OSError, MemoryError) as error:
-            yield "truncated", str(reraise_io(error))
-        return
-    reason = "not_arrow"
-    try:
-        # A file is a stream between its magic and a footer: without the footer it is read as one.
-        stream.seek(8 if is_file else 0)
-        reader = pa.ipc.open_stream(stream)
-        reason = "truncated"
-        yield from reader
-    except (pa.ArrowException, OSError, MemoryError) as error:
-        yield reason, str(reraise_io(error))
-        return
-    if is_file:
-        yield "truncated", "the file has no readable footer"
-    elif not _has_end(stream):
-        yield "truncated", "the stream has no end mark: it may be cut between two batches"
-
-
-def _open_file(stream: IO[bytes]) -> Any:
-    """A reader of the Arrow file format, or None where the file has lost its footer."""
-    try:
-        return pa.ipc.open_file(stream)
-    except (pa.ArrowException, OSError, MemoryError) as error:
-        reraise_io(error)
-        return None
-
-
-def _has_end(stream: IO[bytes]) -> bool:
-    """Whether a stream ends with its mark, an empty message. Before Arrow 0.15 it had no prefix."""
-    stream.seek(0)
-    mark = bytes(4) if stream.read(4) != _MESSAGE else _MESSAGE + bytes(4)
-    stream.seek(-len(mark), 2)
-    return stream.read(8) == mark
 
 
 def _saved(folder: str) -> list[str]:

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 
 import orjson
 
-from mixcurate.io import records
 from mixcurate.io.compression import PlainStream
+from mixcurate.io.lines import BOM, read_pieces
 from mixcurate.io.records import FieldParams, RawBatch, RawBuilder, Rejection, add_mapping
-from mixcurate.tables import EXCERPT
 
-_CHUNK = 1 << 20
 _HEAD = 4 << 10
-_BOM = b"\xef\xbb\xbf"
 
 
 def read_jsonl(
@@ -33,7 +30,7 @@ def read_jsonl(
             builder.reject(Rejection.of(0, "not_jsonl", problem, head))
         yield from builder.rest()
         return
-    for position, line in _lines(stream, start, stop):
+    for position, line in read_pieces(stream, start=start, stop=stop, is_whole=_is_json):
         if isinstance(line, Rejection):
             builder.reject(line)
         elif line and not line.isspace():
@@ -67,58 +64,6 @@ def _broken_line(line: bytes, position: int, problem: str) -> Rejection:
     return Rejection.of(position, "not_json", problem, line)
 
 
-def _lines(
-    stream: PlainStream, start: int, stop: int | None
-) -> Iterator[tuple[int, bytes | Rejection]]:
-    """Position and bytes of each line that begins in ``[start, stop)``.
-
-    A line above ``MAX_RECORD_BYTES`` comes as its rejection and is never held whole. The last line
-    of a damaged stream is left out unless it is whole JSON: the damage is told once, for the file.
-    """
-    kept: list[bytes] = []  # pieces of a line whose end is not read yet
-    n_kept = 0  # its bytes so far, counted on when the line is too large to keep them
-    if start == 0 and stream.peek(len(_BOM)) == _BOM:
-        n_kept = len(stream.read(len(_BOM)))  # it belongs to the first line, which stays at 0
-    position = start and _skip_to_line(stream, start)
-    while stop is None or position < stop:
-        chunk = stream.read(_CHUNK)
-        *ended, rest = chunk.split(b"\n")
-        for piece in ended:
-            length = n_kept + len(piece)
-            yield position, _whole(position, length, [*kept, piece] if kept else [piece])
-            position += length + 1
-            kept, n_kept = [], 0
-            if stop is not None and position >= stop:
-                return
-        n_kept += len(rest)
-        if n_kept <= records.MAX_RECORD_BYTES:
-            kept.append(rest)
-        else:  # the first bytes are enough for an excerpt
-            kept = [b"".join([*kept[:2], rest])[: EXCERPT * 4]]
-        if not chunk:
-            break
-    if n_kept and (stream.error is None or _is_json(b"".join(kept))):
-        yield position, _whole(position, n_kept, kept)
-
-
-def _skip_to_line(stream: PlainStream, start: int) -> int:
-    """Go to the first line that begins at ``start`` or later; its position."""
-    stream.seek(start - 1)  # a line begins at `start` exactly if this byte ends one
-    while chunk := stream.peek(_CHUNK):
-        end = chunk.find(b"\n")
-        stream.read(len(chunk) if end < 0 else end + 1)
-        if end >= 0:
-            break
-    return stream.tell()
-
-
-def _whole(position: int, length: int, pieces: list[bytes]) -> bytes | Rejection:
-    if length <= records.MAX_RECORD_BYTES:
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    detail = f"the line has {length:,} bytes; the limit is {records.MAX_RECORD_BYTES:,}"
-    return Rejection.of(position, "too_large", detail, b"".join(pieces[:2]))
-
-
 def _is_json(line: bytes) -> bool:
     try:
         orjson.loads(line)
@@ -133,7 +78,7 @@ def _not_jsonl(head: bytes) -> str | None:
     One good line, or a first line that begins like an object, is enough: then broken lines are
     told one by one.
     """
-    *lines, cut = head.removeprefix(_BOM).split(b"\n")
+    *lines, cut = head.removeprefix(BOM).split(b"\n")
     if len(head) < _HEAD:  # the whole file: its last line is not cut
         lines, cut = [*lines, cut], b""
     lines = [line.strip() for line in lines if line and not line.isspace()]

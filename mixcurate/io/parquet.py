@@ -1,7 +1,7 @@
 """Parquet, and what Arrow files share with it: rows of a table become documents.
 
 Text goes through Python strings here, as it does for every structured input, so that one place
-(``add_mapping``) decides what a record must hold. Memory is bounded by a batch of rows.
+(``add_record``) decides what a record must hold. Memory is bounded by a batch of rows.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from mixcurate.io.records import (
     RawBatch,
     RawBuilder,
     Rejection,
-    add_mapping,
+    add_record,
     field_list,
+    take,
 )
 
 #: Binary cells above this size (images, audio) are left out of the metadata.
@@ -78,18 +79,20 @@ def add_rows(
     batch: pa.RecordBatch, first: int, builder: RawBuilder, fields: FieldParams
 ) -> Iterator[RawBatch]:
     """Add the rows of ``batch``, the first being row ``first`` of the file; give full batches."""
-    if fields.text_field not in batch.schema.names:
+    text_column = _column_of(fields.text_field, batch.schema)
+    if text_column is None:
         yield from reject_rows(range(first, first + batch.num_rows), batch.schema, builder, fields)
         return
     for begin, part in _slices(batch):
         # A name that appears twice keeps its first column, as in a JSON object read by most.
         names = list(dict.fromkeys(part.schema.names))
         columns = [
-            _values(part.column(part.schema.names.index(name)), is_text=name == fields.text_field)
+            _values(part.column(part.schema.names.index(name)), is_text=name == text_column)
             for name in names
         ]
         for index, cells in enumerate(zip(*columns, strict=True)):
-            _add_row(builder, dict(zip(names, cells, strict=True)), first + begin + index, fields)
+            record = dict(zip(names, cells, strict=True))
+            _add_row(builder, record, first + begin + index, text_column, fields)
             yield from builder.full()
 
 
@@ -119,7 +122,7 @@ def _read_group(
     """The rows of one row group, which begins at ``row``."""
     metadata = file.metadata.row_group(group)
     end = row + metadata.num_rows
-    if fields.text_field not in file.schema_arrow.names:
+    if _column_of(fields.text_field, file.schema_arrow) is None:
         yield from reject_rows(range(row, end), file.schema_arrow, builder, fields)
         return
     for batch in _batches(file, group):
@@ -163,8 +166,19 @@ def _slices(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         yield begin, batch.slice(begin, step)
 
 
-def _add_row(builder: RawBuilder, record: dict[str, Any], row: int, fields: FieldParams) -> None:
-    text = record[fields.text_field]
+def _column_of(path: str, schema: pa.Schema) -> str | None:
+    """The column that holds what is at ``path``: of that very name, or its first part."""
+    names = (path, path.partition(".")[0])
+    return next((name for name in names if name in schema.names), None)
+
+
+def _add_row(
+    builder: RawBuilder, record: dict[str, Any], row: int, text_column: str, fields: FieldParams
+) -> None:
+    column = record[text_column]
+    text = column if isinstance(column, _Undecodable) else _text(take(record, fields.text_field))
+    if text_column in record:  # the text was a part of it
+        record[text_column] = _plain(record[text_column])
     if isinstance(text, _Undecodable):
         builder.reject(Rejection.of(row, "invalid_utf8", "the cell is not UTF-8", text))
     elif (
@@ -175,7 +189,7 @@ def _add_row(builder: RawBuilder, record: dict[str, Any], row: int, fields: Fiel
         detail = f"the cell has {size:,} bytes; the limit is {records.MAX_RECORD_BYTES:,}"
         builder.reject(Rejection.of(row, "too_large", detail, text[:1000]))
     else:
-        add_mapping(builder, record, position=row, fields=fields)
+        add_record(builder, record, text, position=row, fields=fields)
 
 
 class _Undecodable(bytes):
@@ -183,7 +197,10 @@ class _Undecodable(bytes):
 
 
 def _values(column: pa.Array, *, is_text: bool) -> list[Any]:
-    """The cells of a column as Python values that JSON can hold, and broken text as it is."""
+    """The cells of a column as Python values that JSON can hold; those that hold text as they are.
+
+    A cell that holds text which is not UTF-8, somewhere, becomes its bytes.
+    """
     if pa.types.is_dictionary(column.type):  # one Python object for each distinct value
         values = _values(column.dictionary, is_text=is_text)
         return [None if index is None else values[index] for index in column.indices.to_pylist()]
@@ -192,15 +209,15 @@ def _values(column: pa.Array, *, is_text: bool) -> list[Any]:
     except (ValueError, OverflowError, ArithmeticError):
         # Text that is not UTF-8, or a time that Python has no type for.
         return [_difficult(scalar, is_text=is_text) for scalar in column]
-    if not _may_hold_bytes(column.type):
+    if is_text or not _may_hold_bytes(column.type):
         return cells
-    return [_text(cell) if is_text else _plain(cell) for cell in cells]
+    return [_plain(cell) for cell in cells]
 
 
 def _difficult(scalar: pa.Scalar, *, is_text: bool) -> Any:
     """A cell of a column that Python cannot hold as it is: readable text where it is broken."""
     try:
-        return _plain(scalar.as_py())
+        return scalar.as_py() if is_text else _plain(scalar.as_py())
     except UnicodeDecodeError as error:
         return _Undecodable(error.object) if is_text else error.object.decode("utf-8", "replace")
     except (ValueError, OverflowError, ArithmeticError):

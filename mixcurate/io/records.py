@@ -19,12 +19,15 @@ BATCH_BYTES = 4 << 20
 #: A record (line, WARC payload, cell) above this size is rejected, never buffered whole.
 MAX_RECORD_BYTES = 64 << 20
 
+#: Digits of a list index in a path; Python refuses to read very long numbers.
+_DIGITS = 9
+
 
 class FieldParams(Params):
-    """Which fields of a structured record hold what."""
+    """Which fields of a structured record hold what; `a.b.0` names a field inside of others."""
 
     text_field: str = "text"
-    """Field with the document's text."""
+    """Field with the document's text; in a WebDataset tar also the ending of a member."""
     url_field: str = "url"
     """Field with the document's URL; absent fields are fine."""
     licence_field: str = "licence"
@@ -109,7 +112,14 @@ def add_mapping(
     Fields other than text, URL, licence and id are kept as JSON text in ``metadata``.
     """
     record = dict(record)
-    text = record.pop(fields.text_field, None)
+    text = take(record, fields.text_field)
+    add_record(builder, record, text, position=position, fields=fields)
+
+
+def add_record(
+    builder: RawBuilder, record: dict[str, Any], text: Any, *, position: int, fields: FieldParams
+) -> None:
+    """As ``add_mapping``, where the text is taken out already; ``record`` is used up."""
     if not isinstance(text, str):
         found = "is missing" if text is None else f"is {type(text).__name__}, not text"
         detail = f"field {fields.text_field!r} {found}; the record has: {field_list(record)}"
@@ -122,13 +132,13 @@ def add_mapping(
             Rejection.of(position, "invalid_utf8", detail, text.encode("utf-8", "replace"))
         )
         return
-    own_id = record.pop(fields.id_field, None) if fields.id_field else None
+    own_id = take(record, fields.id_field) if fields.id_field else None
     if fields.id_field and own_id is None:
         detail = f"field {fields.id_field!r} (id_field) is missing"
         builder.reject(Rejection.of(position, "no_id_field", detail, text))
         return
-    url = record.pop(fields.url_field, None)
-    licence = record.pop(fields.licence_field, None)
+    url = take(record, fields.url_field)
+    licence = take(record, fields.licence_field)
     builder.add(
         position=position,
         text=text,
@@ -137,6 +147,40 @@ def add_mapping(
         own_id=None if own_id is None else _show(own_id),
         metadata=_metadata(record),
     )
+
+
+def take(record: dict[str, Any], path: str) -> Any:
+    """Remove what is at ``path`` from ``record`` and give it; None where there is nothing.
+
+    ``content.body`` goes into objects and ``messages.0.content`` into lists; a key that is spelt
+    like the whole path wins. In a list the place stays, as null, so that other paths still hold.
+    Objects inside of ``record`` may be shared with others: they are copied, not changed.
+    """
+    if path in record:
+        return record.pop(path)
+    key, _, rest = path.partition(".")
+    if not rest or key not in record:
+        return None
+    taken, record[key] = _take_inside(record[key], rest)
+    return taken
+
+
+def _take_inside(value: Any, path: str) -> tuple[Any, Any]:
+    """What is at ``path`` inside of ``value``, and ``value`` without it."""
+    if isinstance(value, dict):
+        value = dict(value)
+        return take(value, path), value
+    if not isinstance(value, list):
+        return None, value
+    index, _, rest = path.partition(".")
+    if not index.isdecimal() or len(index) > _DIGITS or int(index) >= len(value):
+        return None, value
+    value = list(value)
+    if rest:
+        taken, value[int(index)] = _take_inside(value[int(index)], rest)
+    else:
+        taken, value[int(index)] = value[int(index)], None
+    return taken, value
 
 
 def field_list(names: Iterable[object]) -> str:

@@ -16,16 +16,34 @@ import uuid
 from collections.abc import Iterator
 from typing import IO, Any
 
-import fsspec
 import orjson
 import xxhash
 from fsspec.core import url_to_fs
 
 from mixcurate.errors import MissingExtra, OutputError
+from mixcurate.io import remote
 
 _TEMPORARY = ".tmp-"
 _CHUNK = 4 << 20
-_EXTRAS = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "abfs": "adlfs", "hf": "huggingface_hub"}
+_EXTRAS = {
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "s3": "s3fs",
+    "abfs": "adlfs",
+    "hf": "huggingface_hub",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
+_VERSIONS = (
+    "etag",
+    "ETag",
+    "md5Hash",
+    "mtime",
+    "updated",
+    "LastModified",
+    "Last-Modified",
+    "blob_id",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,10 +99,11 @@ def info(path: str) -> FileInfo:
 
 
 def _info(path: str, entry: dict[str, Any]) -> FileInfo:
-    for key in ("etag", "ETag", "md5Hash", "mtime", "updated", "LastModified"):
+    size = int(entry.get("size") or 0)  # some servers do not tell
+    for key in _VERSIONS:
         if entry.get(key) is not None:
-            return FileInfo(path, int(entry["size"]), f"{key.lower()}:{entry[key]}")
-    return FileInfo(path, int(entry["size"]), "unknown")
+            return FileInfo(path, size, f"{key.lower()}:{entry[key]}")
+    return FileInfo(path, size, "unknown")
 
 
 def glob(pattern: str) -> list[FileInfo]:
@@ -119,11 +138,15 @@ def list_names(folder: str) -> list[str]:
 
 
 def open_read(path: str) -> IO[bytes]:
-    """Open a file for reading bytes."""
+    """Open a file for reading bytes.
+
+    Raises:
+        OSError: it cannot be opened; later, from its methods: the disk or the network fails.
+    """
     if is_local(path):
         return open(path, "rb")
-    stream: IO[bytes] = fsspec.open(path, "rb").open()
-    return stream
+    fs, inner = filesystem(path)
+    return remote.open_file(fs, inner, path)
 
 
 def _temporary(folder: str, name: str) -> str:

@@ -24,6 +24,13 @@ LINES = [json.dumps({"text": f"text {i} " * 10}).encode() for i in range(2_000)]
 JSONL = b"\n".join(LINES) + b"\n"
 
 
+@dataclasses.dataclass(frozen=True)
+class Page:
+    text: str
+    title: str | None = None
+    licence: str | None = None
+
+
 def write(folder: Path, files: dict[str, bytes]) -> None:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +51,7 @@ def tasks_of(base: Path, task_bytes: int = MB, **params: Any) -> list[ReadTask]:
 def read_task(task: ReadTask, **params: Any) -> tuple[list[dict[str, Any]], list[Rejection]]:
     documents, rejected = [], []
     inputs = InputParams(path="unused", **params)
-    for batch in read(task, inputs, extract=lambda body, charset, url: body.decode()):
+    for batch in read(task, inputs, extract=lambda body, charset, url: Page(body.decode())):
         documents += batch.documents.to_pylist()
         rejected += batch.rejected
     return documents, rejected
@@ -66,6 +73,14 @@ def test_formats_are_told_by_name(tmp_path: Path) -> None:
         "a.jsonl.bz2": "jsonl",
         "a.parquet": "parquet",
         "a.arrow": "arrow",
+        "a.feather": "arrow",
+        "a.csv": "csv",
+        "a.TSV.gz": "csv",
+        "a.txt": "text",
+        "a.md.zst": "text",
+        "a.tar": "tar",
+        "a.tar.gz": "tar",
+        "a.tgz": "tar",
     }
     write(tmp_path / "in", dict.fromkeys(names, b""))
     found = tasks_of(tmp_path, path="in")
@@ -74,7 +89,7 @@ def test_formats_are_told_by_name(tmp_path: Path) -> None:
     assert {(t.input, t.start, t.stop, t.size) for t in found} == {(3, 0, None, 0)}
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "a.parquet.gz", "crawl.wat.gz", "_list", "data"])
+@pytest.mark.parametrize("name", ["notes.pdf", "a.parquet.gz", "crawl.wat.gz", "_list", "data"])
 def test_an_unknown_name_needs_a_format(tmp_path: Path, name: str) -> None:
     write(tmp_path, {name: JSONL})
     with pytest.raises(InputError) as error:
@@ -247,7 +262,7 @@ def test_a_folder_of_files_read_as_a_dataset(tmp_path: Path) -> None:
     assert len(read_task(task)[0]) == 5
 
 
-ENDINGS = ["jsonl", "jsonl.gz", "warc.gz", "warc.wet", "parquet", "arrow"]
+ENDINGS = ["jsonl", "jsonl.gz", "warc.gz", "warc.wet", "parquet", "arrow", "csv", "tar", "tar.gz"]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -276,6 +291,8 @@ def test_an_empty_file_costs_one_rejection(tmp_path: Path, ending: str) -> None:
 def test_a_file_of_another_kind_costs_one_rejection(
     tmp_path: Path, ending: str, content: bytes
 ) -> None:
+    if ending == "csv" and content.startswith(b"0,word"):
+        pytest.skip("it is of this kind")
     write(tmp_path, {f"a.{ending}": content})
     found = tasks_of(tmp_path, path="*", task_bytes=50_000)  # plain JSONL makes several tasks
     results = [read_task(task) for task in found]

@@ -14,7 +14,8 @@ import pytest
 
 from mixcurate.errors import InputError
 from mixcurate.io import records
-from mixcurate.io.huggingface import is_hidden, list_data_files, read_arrow
+from mixcurate.io.arrow_ipc import read_arrow
+from mixcurate.io.huggingface import is_hidden, list_data_files
 from mixcurate.io.parquet import read_parquet, row_group_sizes
 from mixcurate.io.records import FieldParams, Rejection
 

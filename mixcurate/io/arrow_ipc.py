@@ -1,0 +1,127 @@
+"""Arrow IPC streams and files (Feather version 2): rows of their batches become documents."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+
+from mixcurate.io.parquet import add_rows, reraise_io
+from mixcurate.io.records import FieldParams, RawBatch, RawBuilder, Rejection
+
+_FILE_MAGIC = b"ARROW1"
+_MESSAGE = b"\xff" * 4
+
+#: Rows that a batch may claim where positions depend on it.
+_MAX_ROWS = 1 << 40
+
+
+def read_arrow(
+    stream: IO[bytes], *, fields: FieldParams, start: int = 0, stop: int | None = None, row: int = 0
+) -> Iterator[RawBatch]:
+    """Documents of an Arrow IPC stream or file; a position is a row number of the file.
+
+    Of the file format, batches ``[start, stop)`` can be read alone; the first has row ``row``.
+    Broken data costs one rejection (``not_arrow``, or ``truncated`` after readable batches); the
+    rows before it are kept.
+    """
+    builder = RawBuilder()
+    for batch in _batches(stream, start, stop):
+        if isinstance(batch, pa.RecordBatch):
+            yield from add_rows(batch, row, builder, fields)
+            row += batch.num_rows
+        else:
+            builder.reject(Rejection.of(row, batch[0], batch[1][:500]))
+    yield from builder.rest()
+
+
+def batch_sizes(path: str) -> list[tuple[int, int]]:
+    """Rows and bytes of each batch of a local file in the file format; none where it has another.
+
+    Only headers are read: the file is mapped, and what a message tells of its rows is taken from
+    its metadata, because Arrow itself would decompress the batch first.
+    """
+    try:
+        with pa.memory_map(path) as source:
+            if source.read(len(_FILE_MAGIC)) != _FILE_MAGIC or not (file := _open_file(source)):
+                return []
+            source.seek(8)
+            sizes = []
+            reader = pa.ipc.MessageReader.open_stream(source)
+            for message in reader:
+                if message.type == "record batch":
+                    sizes.append((_n_rows(message.metadata.to_pybytes()), message.body.size))
+            plausible = all(rows <= _MAX_ROWS for rows, _ in sizes)
+            return sizes if plausible and len(sizes) == file.num_record_batches else []
+    except (pa.ArrowException, OSError, MemoryError, struct.error) as error:
+        reraise_io(error)
+        return []
+
+
+def _n_rows(message: bytes) -> int:
+    """The length of a record batch, from its Flatbuffers message (Arrow's Message.fbs).
+
+    The root of a message points to its table, a table back to its list of fields; `header` is the
+    third field of a Message, and `length` the first of a RecordBatch.
+    """
+    table = _field(message, struct.unpack_from("<I", message)[0], 2)
+    place = table and _field(message, table + struct.unpack_from("<I", message, table)[0], 0)
+    return max(0, struct.unpack_from("<q", message, place)[0]) if place else 0
+
+
+def _field(message: bytes, table: int, index: int) -> int:
+    """Where field ``index`` of a table is stored; 0 where it has its default."""
+    fields = table - struct.unpack_from("<i", message, table)[0]
+    if 4 + 2 * index >= struct.unpack_from("<H", message, fields)[0]:
+        return 0
+    offset = struct.unpack_from("<H", message, fields + 4 + 2 * index)[0]
+    return table + offset if offset else 0
+
+
+def _batches(
+    stream: IO[bytes], start: int, stop: int | None
+) -> Iterator[pa.RecordBatch | tuple[str, str]]:
+    """Record batches, and at the end the reason and detail of what stopped them, if it did."""
+    is_file = stream.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+    stream.seek(0)
+    if is_file and (file := _open_file(stream)):
+        try:
+            n_batches = file.num_record_batches
+            for index in range(start, n_batches if stop is None else min(stop, n_batches)):
+                yield file.get_batch(index)
+        except (pa.ArrowException, OSError, MemoryError) as error:
+            yield "truncated", str(reraise_io(error))
+        return
+    reason = "not_arrow"
+    try:
+        # A file is a stream between its magic and a footer: without the footer it is read as one.
+        stream.seek(8 if is_file else 0)
+        reader = pa.ipc.open_stream(stream)
+        reason = "truncated"
+        yield from reader
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        yield reason, str(reraise_io(error))
+        return
+    if is_file:
+        yield "truncated", "the file has no readable footer"
+    elif not _has_end(stream):
+        yield "truncated", "the stream has no end mark: it may be cut between two batches"
+
+
+def _open_file(stream: IO[bytes]) -> Any:
+    """A reader of the Arrow file format, or None where the file has lost its footer."""
+    try:
+        return pa.ipc.open_file(stream)
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        reraise_io(error)
+        return None
+
+
+def _has_end(stream: IO[bytes]) -> bool:
+    """Whether a stream ends with its mark, an empty message. Before Arrow 0.15 it had no prefix."""
+    stream.seek(0)
+    mark = bytes(4) if stream.read(4) != _MESSAGE else _MESSAGE + bytes(4)
+    stream.seek(-len(mark), 2)
+    return stream.read(8) == mark
