@@ -142,7 +142,7 @@ class _Rows:
                 item = read
                 self._read += _size(item)
             else:
-                self.cut = bool(self._row) and self._text.error is not None
+                self.cut = self.cut or (bool(self._row) and self._text.error is not None)
                 return
             self._row.append(item)
             self._size += _size(item)

@@ -186,9 +186,10 @@ def _pax(extended: _Extended, data: bytes) -> None:
         if key in (b"path", b"GNU.sparse.name"):
             extended.name = value.decode("utf-8", "replace")
         elif key == b"size":
-            extended.size = int(value) if value.isdigit() and len(value) < 20 else _MAX_SIZE + 1
-            if extended.size > _MAX_SIZE:
+            size = int(value) if value.isdigit() and len(value) < 20 else _MAX_SIZE + 1
+            if size > _MAX_SIZE:
                 raise ValueError("no usable size")
+            extended.size = size
         extended.sparse = extended.sparse or key.startswith(b"GNU.sparse.")
         start += length
 
