@@ -8,24 +8,23 @@ from hypothesis import strategies as st
 
 from mixcurate.errors import RequestError
 from mixcurate.kernels import filters
-from mixcurate.kernels.signals import SIGNALS
+from mixcurate.kernels.signals import SIGNALS, text_signals
+from mixcurate.kernels.stopwords import STOP_WORDS
+from tests.documents import real_documents
+from tests.kernels import reference_signals
+from tests.kernels.reference_signals import UNSPACED, applies
 
 #: A document that passes every rule of every preset.
-GOOD = {
+GOOD = dict.fromkeys(SIGNALS, 0.0) | {
     "n_words": 500.0,
     "mean_word_length": 5.0,
-    "symbol_word_ratio": 0.0,
     "alpha_words": 0.95,
     "stop_words": 6.0,
-    "bullet_lines": 0.0,
-    "ellipsis_lines": 0.0,
     "punctuated_lines": 0.9,
     "short_lines": 0.1,
     "newline_ratio": 0.05,
-    "duplicate_lines": 0.0,
-    "duplicate_line_chars": 0.0,
+    "sentences": 20.0,
 }
-UNSPACED = ["zh", "ja", "th", "lo", "km", "my", "bo", "dz"]
 
 
 def batch(rows: list[dict[str, float]]) -> pa.RecordBatch:
@@ -39,42 +38,31 @@ def failed_rule(changes: dict[str, float], bounds, language: str = "en") -> str 
     return None if index[0] < 0 else list(bounds)[index[0]]
 
 
-#: Published: Gopher, appendix A.1.1 (first two columns); FineWeb, section 3.6 and datatrove.
-GOPHER = [
-    ("n_words", 50, 49),
-    ("n_words", 100_000, 100_001),
-    ("mean_word_length", 3, 2.99),
-    ("mean_word_length", 10, 10.01),
-    ("symbol_word_ratio", 0.1, 0.101),
-    ("bullet_lines", 0.9, 0.901),
-    ("ellipsis_lines", 0.3, 0.301),
-    ("alpha_words", 0.8, 0.799),
-    ("stop_words", 2, 1),
-    ("duplicate_lines", 0.3, 0.301),
-]
-FINEWEB = [
-    ("punctuated_lines", 0.12, 0.119),
-    ("short_lines", 0.67, 0.671),
-    ("duplicate_line_chars", 0.01, 0.011),
-    ("newline_ratio", 0.3, 0.301),
-]
-
-
 @pytest.mark.parametrize(
-    ("preset", "name", "good", "bad"),
-    [("gopher", *rule) for rule in [*GOPHER, ("duplicate_line_chars", 0.2, 0.201)]]
-    + [("fineweb", *rule) for rule in GOPHER + FINEWEB],
+    ("preset", "name", "least", "most"),
+    [(preset, *rule) for preset, found in reference_signals.PRESETS.items() for rule in found],
 )
-def test_a_preset_cuts_at_the_published_number_and_keeps_the_number_itself(preset, name, good, bad):
+def test_a_preset_cuts_at_the_published_number_and_keeps_the_number_itself(
+    preset, name, least, most
+):
     bounds = filters.rules(preset, {})
-    assert failed_rule({name: good}, bounds) is None
-    assert failed_rule({name: bad}, bounds) == name
+    for bound, beyond in ((least, -1), (most, 1)):
+        if bound is not None:
+            assert failed_rule({name: bound}, bounds) is None
+            assert failed_rule({name: bound + beyond * max(0.001, bound / 1e4)}, bounds) == name
+
+
+@pytest.mark.parametrize("preset", filters.PRESETS)
+def test_a_preset_has_the_published_rules_in_their_order_and_no_others(preset):
+    published = reference_signals.PRESETS[preset]
+    assert list(filters.PRESETS[preset].items()) == [(name, (a, b)) for name, a, b in published]
 
 
 def test_gopher_has_none_of_the_rules_of_fineweb():
-    bad = {"punctuated_lines": 0.0, "short_lines": 1.0, "newline_ratio": 5.0}
+    bad = {"punctuated_lines": 0.0, "short_lines": 1.0, "newline_ratio": 5.0, "sentences": 1}
     assert failed_rule(bad, filters.rules("gopher", {})) is None
-    assert failed_rule(bad, filters.rules("fineweb", {})) is not None
+    assert failed_rule(bad, filters.rules("c4", {})) == "sentences"
+    assert failed_rule(bad, filters.rules("fineweb", {})) == "sentences"
 
 
 @pytest.mark.parametrize("preset", [None, "none"])
@@ -108,9 +96,11 @@ def test_an_unknown_signal_is_refused_with_the_nearest_name():
         filters.rules("gopher", {"n_word": (1, None)})
 
 
-@pytest.mark.parametrize(("language", "rule"), [("en", "stop_words"), ("de", None), ("zh", None)])
-def test_stop_words_are_asked_of_english_only(language, rule):
-    assert failed_rule({"stop_words": 0}, filters.rules("gopher", {}), language) == rule
+@pytest.mark.parametrize(
+    ("language", "rule"), [*dict.fromkeys(STOP_WORDS, "stop_words").items(), ("xx", None)]
+)
+def test_stop_words_are_asked_where_there_is_a_list(language, rule):
+    assert failed_rule({"stop_words": 1}, filters.rules("gopher", {}), language) == rule
 
 
 @pytest.mark.parametrize("language", UNSPACED)
@@ -123,10 +113,40 @@ def test_word_rules_do_not_hold_for_languages_without_spaces(language):
         "alpha_words": 0,
         "newline_ratio": 9,
         "stop_words": 0,
+        "top_2gram_chars": 1,
+        "duplicate_5gram_chars": 1,
     }
     assert failed_rule(words, bounds, language) is None
     assert failed_rule(words, bounds, "en") == "n_words"
     assert failed_rule(words | {"duplicate_lines": 0.9}, bounds, language) == "duplicate_lines"
+
+
+@pytest.mark.parametrize(("language", "rule"), [("th", None), ("lo", None), ("zh", "sentences")])
+def test_sentences_are_counted_where_something_marks_their_end(language, rule):
+    bad = {"sentences": 1, "punctuated_lines": 0}
+    assert failed_rule(bad, filters.rules("fineweb", {}), language) == rule
+
+
+@pytest.mark.parametrize(("language", "length"), [("ko", 2.8), ("ml", 12), ("ta", 10.4)])
+def test_words_may_be_as_long_as_the_language_has_them(language, length):
+    bounds = filters.rules("gopher", {})
+    assert failed_rule({"mean_word_length": length}, bounds, language) is None
+    assert failed_rule({"mean_word_length": length}, bounds, "en") == "mean_word_length"
+
+
+@pytest.mark.parametrize("preset", filters.PRESETS)
+def test_verdicts_are_those_of_the_published_rules_on_real_text(preset):
+    texts = [document["text"] for document in real_documents(60)]
+    texts += [texts[0] * 5, "{" + texts[1], texts[2][:200], "\n".join(texts[3].split())]
+    found = text_signals(pa.array(texts, pa.large_string()))
+    bounds = filters.rules(preset, {})
+    failed = filters.first_failures(found, pa.array(["en"] * len(texts)), bounds)
+    names = [None if index < 0 else list(bounds)[index] for index in failed]
+    assert names == [
+        reference_signals.first_failure(reference_signals.reference(text), "en", preset)
+        for text in texts
+    ]
+    assert preset == "none" or len(set(names)) > 2
 
 
 def test_an_empty_batch_fails_nothing():
@@ -136,10 +156,7 @@ def test_an_empty_batch_fails_nothing():
 
 def naive_first_failure(row: dict[str, float], language: str, bounds) -> int:
     for index, (name, (least, most)) in enumerate(bounds.items()):
-        if name == "stop_words" and language != "en":
-            continue
-        words = ("n_words", "mean_word_length", "symbol_word_ratio", "alpha_words", "newline_ratio")
-        if name in words and language in UNSPACED:
+        if not applies(name, language):
             continue
         value = np.float32(row[name])
         if least is not None and value < np.float32(least):
@@ -155,8 +172,8 @@ ROW = st.fixed_dictionaries(dict.fromkeys(SIGNALS, VALUE))
 
 
 @given(
-    st.lists(st.tuples(ROW, st.sampled_from(["en", "de", "zh", "und"])), max_size=6),
-    st.sampled_from([None, "gopher", "fineweb"]),
+    st.lists(st.tuples(ROW, st.sampled_from(["en", "ko", "zh", "th", "und"])), max_size=6),
+    st.sampled_from([None, "gopher", "c4", "fineweb"]),
     st.dictionaries(st.sampled_from(list(SIGNALS)), st.tuples(BOUND, BOUND), max_size=4),
 )
 @settings(max_examples=50, deadline=None)

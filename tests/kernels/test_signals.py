@@ -1,80 +1,30 @@
 from __future__ import annotations
 
-import re
-from collections import Counter
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixcurate.kernels.signals import SIGNALS, STOP_WORDS, text_signals
-
-#: Unicode's White_Space, which is what Rust takes for whitespace; Python's ``isspace`` has more.
-WHITESPACE = (
-    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
-    "\u200a\u2028\u2029\u202f\u205f\u3000"
-)
-BULLETS = "•‣▪●◦○*-–"
-TERMINAL = tuple(".!?…。！？؟।")
-CLOSERS = "\"'”’»)]"
+from mixcurate.kernels.signals import SIGNALS, text_signals
+from mixcurate.kernels.stopwords import STOP_WORDS
+from tests.documents import real_documents
+from tests.kernels.reference_signals import reference
 
 
-def is_word_character(character: str) -> bool:
-    return character.isalnum() or character in "_\u0301"
-
-
-def occurs(word: str, text: str) -> bool:
-    lower = f" {text.lower()} "
-    return any(
-        not is_word_character(lower[match.start() - 1])
-        and not is_word_character(lower[match.start() + len(word)])
-        for match in re.finditer(f"(?={word})", lower)
-    )
-
-
-def reference(text: str) -> dict[str, float]:
-    """Every signal as documented, in plain Python."""
-    words = re.split(f"[{WHITESPACE}]+", text.strip(WHITESPACE)) if text.strip(WHITESPACE) else []
-    lines = [line.strip(WHITESPACE) for line in text.split("\n")]
-    lines = [line for line in lines if line]
-    n_words, n_lines = max(len(words), 1), max(len(lines), 1)
-    repeated = [count - 1 for count in Counter(lines).values()]
-    repeated_chars = [(count - 1) * len(line) for line, count in Counter(lines).items()]
-    raw = [line for line in text.split("\n") if line.strip(WHITESPACE)]
-    return {
-        "n_words": len(words),
-        "mean_word_length": sum(map(len, words)) / n_words,
-        "symbol_word_ratio": (text.count("#") + text.count("...") + text.count("…")) / n_words,
-        "alpha_words": sum(any(c.isalpha() for c in word) for word in words) / n_words,
-        "stop_words": sum(occurs(word, text) for word in STOP_WORDS),
-        "bullet_lines": sum(
-            line.lstrip(WHITESPACE)[0] in BULLETS
-            and line.lstrip(WHITESPACE)[1:2] in tuple(WHITESPACE)
-            for line in raw
-        )
-        / n_lines,
-        "ellipsis_lines": sum(line.endswith(("...", "…")) for line in lines) / n_lines,
-        "punctuated_lines": sum(line.rstrip(CLOSERS).endswith(TERMINAL) for line in lines)
-        / n_lines,
-        "short_lines": sum(len(line) <= 30 for line in lines) / n_lines,
-        "newline_ratio": text.count("\n") / n_words,
-        "duplicate_lines": sum(repeated) / n_lines,
-        "duplicate_line_chars": sum(repeated_chars) / max(sum(map(len, lines)), 1),
-    }
-
-
-def assert_as_documented(texts: list[str]) -> None:
-    found = text_signals(pa.array(texts, pa.large_string()))
-    assert found.schema.names == list(SIGNALS)
-    assert all(field.type == pa.float32() for field in found.schema)
-    expected = [reference(text) for text in texts]
+def assert_as_documented(texts: list[str], languages: list[str] | None = None) -> None:
+    codes = None if languages is None else pa.array(languages, pa.string())
+    found = text_signals(pa.array(texts, pa.large_string()), codes)
+    assert found.schema == pa.schema([(name, pa.float32()) for name in SIGNALS])
+    expected = [
+        reference(text, code)
+        for text, code in zip(texts, languages or ["en"] * len(texts), strict=True)
+    ]
     for name in SIGNALS:
         values = found.column(name).to_numpy(zero_copy_only=False)
         assert np.isfinite(values).all()
         wanted = np.array([row[name] for row in expected], np.float32)
-        np.testing.assert_allclose(values, wanted, rtol=1e-6, atol=0, err_msg=f"{name} {texts!r}")
+        np.testing.assert_array_equal(values, wanted, err_msg=f"{name} {texts!r}")
 
 
 NASTY = {
@@ -105,6 +55,15 @@ NASTY = {
     "chinese": "这是一个测试。\n没有空格的文字。",
     "nul": "a\x00b\n\x00",
     "combining": "be\u0301 the\u0301 e\u0301",
+    "number signs or ellipses": "# # # a...\nb… c",
+    "paragraphs": "one\ntwo\n\none\n \u2028\t\n\r\none\ntwo\n\n\n\n three \n\nthree",
+    "blank at both ends": "\n\n \nsame\n\nsame\n \n",
+    "a sentence for each line": 'Title\nMr. X came... "No!" (Why?) v1.2 e.g.\nend.\n.\n...',
+    "sentences without spaces": "完了。次です！「本当？」はい。\nབོད། ཡིག\n။\n.。x",
+    "placeholders": "Lorem Ipsum dolor. LOREM IPSUM lorem  ipsum {{ x }} ſlorem ipſum",
+    "one n-gram over and over": "a a a a a a a a a a a a a a a a a a a a a a a",
+    "a repeat that hides another": "a b c d e x y a b c d e z w b c d e z q b c d e z b c d e z",
+    "several equally frequent": "ab c ab c long words long words x",
 }
 
 
@@ -140,6 +99,43 @@ def test_every_signal_is_as_documented_on_generated_text(texts):
 @settings(max_examples=50, deadline=None)
 def test_every_signal_is_as_documented_on_generated_lines(unix, dos):
     assert_as_documented([unix, dos])
+
+
+WORDS = st.lists(st.sampled_from(["a", "bb", "ccc", "é", "."]), max_size=60).map(" ".join)
+
+
+@given(st.lists(WORDS, max_size=4), st.integers(2, 12))
+@settings(max_examples=100, deadline=None)
+def test_repeats_are_counted_as_by_a_loop_over_words(texts, times):
+    assert_as_documented([*texts, *(f"{text} " * times for text in texts)])
+
+
+@given(st.lists(st.sampled_from(["one", "two\n2", "three three"]), max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_paragraphs_are_compared_whole(paragraphs):
+    assert_as_documented(["\n\n".join(paragraphs), "\n \n\n".join(paragraphs)])
+
+
+def test_every_signal_is_as_documented_on_real_text():
+    texts = [document["text"] for document in real_documents(60)]
+    assert_as_documented([*texts, "\n\n".join(texts), " ".join(texts[:3] * 2)])
+
+
+@pytest.mark.parametrize("language", sorted(STOP_WORDS))
+def test_stop_words_are_those_of_the_language(language):
+    words = STOP_WORDS[language]
+    texts = ["", words[0].upper(), f"({words[1]})", "x".join(words), " ".join(words)]
+    assert_as_documented(texts, [language] * len(texts))
+    found = text_signals(pa.array(texts, pa.large_string()), pa.array([language] * len(texts)))
+    assert found.column("stop_words").to_pylist()[-1] == len(words)
+
+
+def test_stop_words_follow_the_language_of_each_row_and_its_accents_may_stand_apart():
+    texts = ["là và của", "la\u0300 va\u0300 cu\u0309a", "the and", "the and", "och att", "och att"]
+    found = text_signals(
+        pa.array(texts, pa.large_string()), pa.array(["vi", "vi", "en", "xx", "sv", "en"])
+    )
+    assert found.column("stop_words").to_pylist() == [3, 3, 2, 0, 2, 0]
 
 
 def test_rows_keep_their_order_in_a_large_batch():
