@@ -113,11 +113,9 @@ def option_problem(params: InputParams, formats: Collection[str]) -> str | None:
         if getattr(params, name) is not None and not set(known) & set(formats):
             found = ", ".join(sorted(formats))
             return f"{name}: is for {' and '.join(known)} files, and these are {found}; remove it"
-    if (text := params.delimiter) is not None:
-        if "csv" in formats and (len(text) != 1 or text in '"\r\n'):
-            return f"delimiter: of CSV must be one character, no quote and no newline, got {text!r}"
-        if re.search("[\ud800-\udfff]", text):
-            return "delimiter: holds half a character, which no text has"
+    text = params.delimiter
+    if text is not None and "csv" in formats and (len(text) != 1 or text in '"\r\n'):
+        return f"delimiter: of CSV must be one character, no quote and no newline, got {text!r}"
     if params.root is not None and "::" in params.root:
         return "root: must be a folder or one URL, without '::'"
     return None

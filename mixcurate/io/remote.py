@@ -32,7 +32,7 @@ class _File(io.RawIOBase):
     def __init__(self, stream: Any, path: str) -> None:
         self._stream, self._path = stream, path
         # fsspec calls a stream seekable that cannot go back: of a server that gives no ranges.
-        self._seekable = not type(stream).__name__.endswith("StreamingFile")
+        self._seekable = not type(stream).__name__.endswith("StreamFile")
 
     def readable(self) -> bool:
         return True

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.io.test_listing import read_all, tasks_of, write
+
+
+@pytest.mark.parametrize("codec", [None, "lz4", "zstd"])
+def test_arrow_files_are_cut_into_batches(tmp_path: Path, codec: str | None) -> None:
+    words = pa.array(["x", "y"] * 1_500).dictionary_encode()
+    table = pa.table({"text": [os.urandom(50).hex() for _ in range(3_000)], "word": words})
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=170)
+    with pa.ipc.new_stream(str(tmp_path / "b.arrow"), table.schema) as stream:
+        stream.write_table(table, max_chunksize=170)
+    write(tmp_path, {"c.arrow": b"ARROW1\0\0" + os.urandom(90_000)})
+    cut = tasks_of(tmp_path, 50_000, path="a.arrow")
+    assert len(cut) >= 4
+    assert [t.start for t in cut[1:]] == [t.stop for t in cut[:-1]]
+    assert all(t.size <= 50_000 for t in cut)
+    documents, rejected = read_all(cut)
+    assert rejected == []
+    assert [d["position"] for d in documents] == list(range(3_000))
+    assert (documents, []) == read_all(tasks_of(tmp_path, path="a.arrow"))
+    others = tasks_of(tmp_path, 50_000, path="[bc].arrow")
+    assert [(t.start, t.stop) for t in others] == [(0, None)] * 2
+    assert [r.reason for r in read_all(others[1:])[1]] == ["not_arrow"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "stream"])
+def test_nested_columns_hold_the_text(tmp_path: Path, kind: str) -> None:
+    rows = [{"body": f"b{i}", "meta": {"url": "u", "raw": b"x"}} for i in range(3)]
+    messages = [[{"role": "user", "content": f"c{i}"}] for i in range(3)]
+    table = pa.table({"page": rows, "messages": messages, "a.b": ["x", "y", None]})
+    path = tmp_path / ("a.parquet" if kind == "parquet" else "a.arrow")
+    if kind == "parquet":
+        pq.write_table(table, path)
+    else:
+        new = pa.ipc.new_file if kind == "arrow" else pa.ipc.new_stream
+        with new(str(path), table.schema) as writer:
+            writer.write_table(table)
+
+    def texts(**fields: Any) -> list[str]:
+        return [d["text"] for d in read_all(tasks_of(tmp_path, path="*"), **fields)[0]]
+
+    assert texts(text_field="page.body", url_field="page.meta.url") == ["b0", "b1", "b2"]
+    assert texts(text_field="page.meta.raw") == ["x", "x", "x"]
+    assert texts(text_field="messages.0.content") == ["c0", "c1", "c2"]
+    assert texts(text_field="a.b") == ["x", "y"]
+    [document, *_] = read_all(tasks_of(tmp_path, path="*"), text_field="page.body")[0]
+    assert json.loads(document["metadata"])["page"] == {"meta": {"raw": "x", "url": "u"}}
+    for missing in ("page.nothing", "messages.7.content", "other.body"):
+        _, rejected = read_all(tasks_of(tmp_path, path="*"), text_field=missing)
+        assert [r.reason for r in rejected] == ["no_text_field"] * 3
+
+
+def test_nested_text_that_is_not_utf8_costs_its_row(tmp_path: Path) -> None:
+    raw = pa.array([b"good", b"caf\xe9", b"fine"])
+    text = pa.StringArray.from_buffers(3, *raw.buffers()[1:])
+    pq.write_table(
+        pa.table({"page": pa.StructArray.from_arrays([text], ["body"])}), tmp_path / "a.pq"
+    )
+    documents, rejected = read_all(tasks_of(tmp_path, path="*"), text_field="page.body")
+    assert [d["text"] for d in documents] == ["good", "fine"]
+    assert [(r.position, r.reason) for r in rejected] == [(1, "invalid_utf8")]
