@@ -82,6 +82,7 @@ class OpenVinoBackend:
         self._requests: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
         for _ in range(threads):
             self._requests.put((network.create_infer_request(), head.create_infer_request()))
+        self._infer(np.zeros((1, 1), np.int64))  # not first in two threads: see there
         self._pool = concurrent.futures.ThreadPoolExecutor(threads)
 
     def submit(self, sequences: Sequences, beat: Beat) -> Callable[[], Encoded]:
@@ -98,6 +99,23 @@ class OpenVinoBackend:
 
         return wait
 
+    def _infer(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """The vector of one sequence, float32 ``[dimension]``, in a free request.
+
+        The first call must end before a second thread calls: the binding fills a table under a
+        lock, lets go of the interpreter meanwhile, and a thread that then holds the interpreter
+        and waits for that lock stands still for ever (seen with OpenVINO 2026.4.1).
+        """
+        network, head = self._requests.get()
+        try:
+            mask = np.ones_like(ids)
+            hidden = network.infer([ids, mask], share_inputs=True, share_outputs=True)[0]
+            pooled = head.infer([hidden, mask], share_inputs=True, share_outputs=True)[0]
+            vector: npt.NDArray[np.float32] = pooled[0].copy()
+        finally:
+            self._requests.put((network, head))
+        return vector
+
     def _run(
         self,
         sequences: Sequences,
@@ -105,19 +123,11 @@ class OpenVinoBackend:
         vectors: npt.NDArray[np.float32],
         beat: Beat,
     ) -> float:
-        """Some sequences, one by one, in a free request."""
+        """Some sequences, one by one."""
         started = time.perf_counter()
-        network, head = self._requests.get()
-        try:
-            for row in rows.tolist():
-                ids = sequences.sequence(row)[None].astype(np.int64)
-                if ids.size == 0:
-                    continue
-                mask = np.ones_like(ids)
-                hidden = network.infer([ids, mask], share_inputs=True, share_outputs=True)[0]
-                pooled = head.infer([hidden, mask], share_inputs=True, share_outputs=True)[0]
-                vectors[row] = pooled[0]
-        finally:
-            self._requests.put((network, head))
+        for row in rows.tolist():
+            ids = sequences.sequence(row)[None].astype(np.int64)
+            if ids.size:
+                vectors[row] = self._infer(ids)
         beat(*sequences.progress(rows))
         return time.perf_counter() - started
