@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import mixcurate
-from mixcurate.errors import MixcurateError, RequestError
+from mixcurate.errors import MixcurateError
 
 _STAGES = ("ingest", "embed", "cluster", "score", "plan", "materialize")
 
@@ -134,13 +134,7 @@ def plan(  # noqa: PLR0913, PLR0917 - an argument per option
     if stage is None:
         from pipelines.start import run_stages
 
-        try:
-            click.echo(run_stages(job, ("plan",), as_json=as_json))
-        except RequestError as error:
-            if job.workdir.success("embed") is not None:
-                raise
-            hint = f"What embed will take: mixcurate plan {recipe} --stage embed"
-            raise RequestError(f"{error}\n{hint}") from error
+        click.echo(run_stages(job, ("plan",), as_json=as_json))
         return
     from pipelines.estimate import Asked, estimate_embed
     from pipelines.estimate_table import render_estimate

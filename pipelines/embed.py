@@ -24,7 +24,7 @@ from mixcurate.transforms.embed import (
     reuse_identity,
     shared_encoder,
 )
-from mixcurate.transforms.tasks import Task, split, summarise
+from mixcurate.transforms.tasks import Split, Task, split, summarise
 from pipelines import reuse
 from pipelines.job import Job, finish, resolve, say_resumed, up_to_date
 
@@ -53,7 +53,7 @@ def run(job: Job) -> Success:
     say_resumed(job, EMBED, len(work.done), len(tasks))
     if work.todo:
         found = reuse.find(job, mark, identity, ingested.parts, others)
-        _compute(job, spec, found, work.todo, work.done)
+        _compute(job, spec, found, work, ingested.documents_out)
     results = list(job.workdir.committed(EMBED).values())
     parts = [Part(r.task, r.documents_out, r.tokens, r.outputs[0].digest) for r in results]
     summary = summarise(mark, results, parts=parts, details=_details(spec, results))
@@ -123,19 +123,15 @@ def stage(job: Job, spec: EncoderSpec, found: reuse.Reuse, todo: list[Task]) -> 
     return Embed(work=work, todo=marked, hints=hints)
 
 
-def _compute(
-    job: Job, spec: EncoderSpec, found: reuse.Reuse, todo: list[Task], done: list[TaskResult]
-) -> None:
+def _compute(job: Job, spec: EncoderSpec, found: reuse.Reuse, work: Split, documents: int) -> None:
     """Run the model over the open parts, then fill those that have waited for others."""
-    waiting = [task for task in todo if task.name in found.waiting]
+    waiting = [task for task in work.todo if task.name in found.waiting]
     computed = split(job.workdir, COMPUTE, waiting)
     kept = {result.task for result in computed.done}
-    first = [task for task in todo if task.name not in kept]
-    watch = {"done": len(done), "tasks": len(done) + len(todo)}
+    first = [task for task in work.todo if task.name not in kept]
+    watch = {"done": len(work.done), "tasks": len(work.done) + len(work.todo)}
     if first:
-        left = sum(part.documents for part in job.require("ingest").parts) - sum(
-            result.documents_out for result in done
-        )
+        left = documents - sum(result.documents_out for result in work.done)
         with job.reporter.watch(job.workdir, EMBED, stage=EMBED, documents=left, **watch):
             job.run_pipeline(
                 EMBED,
@@ -150,8 +146,8 @@ def _compute(
             dataclasses.replace(task, payload={"computed": dataclasses.asdict(results[task.name])})
             for task in waiting
         ]
-        work = CompletePart(job.workdir, job.recipe.embed.store, tuple(found.origins))
-        job.run_pipeline(EMBED, Complete(work, second).build, work_seconds=0)
+        fill = CompletePart(job.workdir, job.recipe.embed.store, tuple(found.origins))
+        job.run_pipeline(EMBED, Complete(fill, second).build, work_seconds=0)
 
 
 def _details(spec: EncoderSpec, results: list[TaskResult]) -> dict[str, Any]:

@@ -55,12 +55,15 @@ class Job:
             RequestError: that stage has not run.
         """
         success = self.workdir.success(stage)
-        if success is None:
-            raise errors.RequestError(
-                f"stage {stage!r} has not finished in {self.workdir.root}; run it first: "
-                f"mixcurate {stage} RECIPE"
-            )
-        return success
+        if success is not None:
+            return success
+        message = (
+            f"stage {stage!r} has not finished in {self.workdir.root}; run it first: "
+            f"mixcurate {stage} RECIPE"
+        )
+        if stage != "ingest" and self.workdir.success("embed") is None:
+            message += "\nWhat embed will take: mixcurate plan RECIPE --stage embed"
+        raise errors.RequestError(message)
 
     def run_pipeline(
         self,
