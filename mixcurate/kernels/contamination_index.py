@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,21 @@ class ContaminationIndex:
     item_grams: npt.NDArray[np.int32]
     """int32 ``[k]``: different n-grams that are evidence."""
 
+    def parts(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """What JSON can hold, and the arrays: how an index is stored."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        plain = {name: value for name, value in values.items() if name not in arrays}
+        return plain | {"reports": [dataclasses.asdict(r) for r in self.reports]}, arrays
+
+    @staticmethod
+    def from_parts(
+        plain: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]
+    ) -> ContaminationIndex:
+        """Back from ``parts``."""
+        reports = [SetReport(**report) for report in plain["reports"]]
+        return ContaminationIndex(**(plain | arrays | {"reports": reports}))
+
     def may_hold(self, hashes: UInt64Array) -> Int64Array:
         """Which of ``hashes`` can be in the index, by one look at the bitmap each."""
         bits = hashes & np.uint64(8 * len(self.bitmap) - 1)
@@ -93,6 +109,24 @@ class Items:
     """int32 ``[k]``."""
     position: Int64Array
     """int64 ``[k]``."""
+
+
+def gather_items(sets: list[pa.Table]) -> tuple[Items, list[str]]:
+    """The items of all sets, and their files.
+
+    Args:
+        sets: for each set a table of ``path`` string, ``position`` int64 and ``text`` large_string.
+    """
+    whole = pa.concat_tables(sets).combine_chunks()
+    paths = whole.column("path").to_pylist()
+    files = {path: number for number, path in enumerate(dict.fromkeys(paths))}
+    items = Items(
+        text=pa.concat_arrays([pa.array([], pa.large_string()), *whole.column("text").chunks]),
+        set=np.repeat(np.arange(len(sets)), [table.num_rows for table in sets]).astype(np.int32),
+        file=np.array([files[path] for path in paths], np.int32),
+        position=np.array(whole.column("position").to_pylist(), np.int64),
+    )
+    return items, list(files)
 
 
 def build_index(

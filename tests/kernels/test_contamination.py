@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from typing import Any
@@ -11,7 +12,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixcurate.kernels.contamination import HITS, Hits, cut, find, hit_table
-from mixcurate.kernels.contamination_index import ContaminationIndex, Items, build_index
+from mixcurate.kernels.contamination_index import (
+    ContaminationIndex,
+    Items,
+    build_index,
+    gather_items,
+)
 from mixcurate.kernels.words import normalise
 from tests.documents import real_documents
 
@@ -117,6 +123,7 @@ sentences = st.lists(st.sampled_from(["a", "b", "C,", "é", "東", "½", "-", "d
     skipped=st.integers(0, 2),
 )
 @example(["a b a b a b", ""], [["a b a", "b a b", "a b a"], []], 3, 2, (1, 0.0), 0.5, 0)
+@example(["a b c"], [["a b c", "a b c d.", "é é é"]], 3, 2, (1, 0.5), 0.0, 0)
 def test_hits_and_runs_are_those_of_brute_force(
     texts, sets, ngram, min_words, limits, min_overlap, skipped
 ):
@@ -267,3 +274,27 @@ def test_an_empty_index_and_an_empty_batch_find_nothing():
     for index in (index_of([]), index_of(["", "word"])):
         assert not find(column(["a b c d", ""]), index).rows(2).any()
     assert len(find(column([]), index_of(["a b c"])).row) == 0
+
+
+def test_an_index_is_made_of_tables_and_comes_back_from_its_parts():
+    def table(path: str, texts: list[str]) -> pa.Table:
+        rows = {"path": pa.array([path] * len(texts), pa.string()), "text": column(texts)}
+        return pa.table(rows | {"position": pa.array(range(len(texts)), pa.int64())})
+
+    tables = [
+        pa.concat_tables(
+            [table("a.jsonl", ["one two three"]), table("b.jsonl", ["four five six"])]
+        ),
+        table("a.jsonl", ["seven eight nine ten"]),
+    ]
+    items, files = gather_items(tables)
+    assert files == ["a.jsonl", "b.jsonl"]
+    assert items.set.tolist() == [0, 0, 1]
+    assert items.file.tolist() == [0, 1, 0]
+    assert items.position.tolist() == [0, 0, 0]
+    index = build_index(items, ["x", "y"], files, ngram=3, min_words=2, **EVERY)
+    plain, arrays = index.parts()
+    again = ContaminationIndex.from_parts(json.loads(json.dumps(plain)), arrays)
+    assert again.reports == index.reports
+    texts = column(["one two three, four five six", "eight nine ten", "two three four"])
+    assert find(texts, again).item.tolist() == find(texts, index).item.tolist() == [0, 1, 2]
