@@ -79,18 +79,18 @@ def text_signals(text: pa.Array, languages: pa.Array | None = None) -> pa.Record
     column = pl.Series("text", pl.from_arrow(pa.chunked_array([text])))
     frame = pl.DataFrame([column]).with_row_index("row")
     found = split_words(text)
-    word_chars = _word_chars(text, found)
+    chars = word_chars(text, found)
     counted = frame.select(_counts()).to_dict(as_series=False)
     counts = {name: np.asarray(values, np.float64) for name, values in counted.items()}
     n_chars = counts.pop("n_chars").astype(np.int64)
     n_words = np.diff(found.offsets).astype(np.float64)
-    total = np.concatenate([[0], np.cumsum(word_chars)])[found.offsets]
+    total = np.concatenate([[0], np.cumsum(chars)])[found.offsets]
     values = (
         _ratios(counts, np.maximum(n_words, 1))
         | {"n_words": n_words, "mean_word_length": np.diff(total) / np.maximum(n_words, 1)}
         | {"stop_words": _stop_words(column, languages)}
         | _repeated_pieces(frame)
-        | repetition.repeated_ngrams(found, word_chars, n_chars)
+        | repetition.repeated_ngrams(found, chars, n_chars)
     )
     columns = [pa.array(values[name].astype(np.float32)) for name in SIGNALS]
     return pa.RecordBatch.from_arrays(columns, names=list(SIGNALS))
@@ -138,7 +138,7 @@ def _ratios(counts: dict[str, Float64Array], n_words: Float64Array) -> dict[str,
     }
 
 
-def _word_chars(text: pa.Array, words: Words) -> npt.NDArray[np.int64]:
+def word_chars(text: pa.Array, words: Words) -> npt.NDArray[np.int64]:
     """Characters of each word: its bytes that do not continue a character."""
     _, data = _bytes_of(text)
     inner = np.flatnonzero((data & 0xC0) == 0x80)
