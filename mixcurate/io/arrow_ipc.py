@@ -14,8 +14,8 @@ from mixcurate.io.records import FieldParams, RawBatch, RawBuilder, Rejection
 _FILE_MAGIC = b"ARROW1"
 _MESSAGE = b"\xff" * 4
 
-#: Rows that a batch may claim where positions depend on it.
-_MAX_ROWS = 1 << 40
+#: Rows that a batch may claim: more have no place in Arrow's other implementations either.
+_MAX_ROWS = 1 << 31
 
 
 def read_arrow(
@@ -28,12 +28,19 @@ def read_arrow(
     rows before it are kept.
     """
     builder = RawBuilder()
+    found = False
     for batch in _batches(stream, start, stop):
+        found = found or not isinstance(batch, pa.RecordBatch) or batch.num_rows > 0
+        if isinstance(batch, pa.RecordBatch) and batch.num_rows > _MAX_ROWS:
+            builder.reject(Rejection(row, "corrupt", f"a batch of {batch.num_rows:,} rows"))
+            break
         if isinstance(batch, pa.RecordBatch):
             yield from add_rows(batch, row, builder, fields)
             row += batch.num_rows
         else:
             builder.reject(Rejection.of(row, batch[0], batch[1][:500]))
+    if not found:
+        builder.reject(Rejection(row, "empty_file", "the table has no rows"))
     yield from builder.rest()
 
 

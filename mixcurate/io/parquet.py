@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mixcurate.io import records
+from mixcurate.io.arrow_checks import broken_column
 from mixcurate.io.records import (
     FieldParams,
     RawBatch,
@@ -45,16 +46,20 @@ def read_parquet(
         file = pq.ParquetFile(
             source, pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True
         )
-    except (pa.ArrowException, OSError, MemoryError) as error:
+        _ = file.schema_arrow.names
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         builder.reject(_broken_file(source, reraise_io(error)))
         yield from builder.rest()
         return
     with file:
-        row = sum(file.metadata.row_group(group).num_rows for group in range(start))
-        last = file.num_row_groups if stop is None else min(stop, file.num_row_groups)
+        rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        if not any(rows) and start == 0:
+            builder.reject(Rejection(0, "empty_file", "the table has no rows"))
+        row = sum(rows[:start])
+        last = len(rows) if stop is None else min(stop, len(rows))
         for group in range(start, last):
             yield from _read_group(file, group, row, builder, fields)
-            row += file.metadata.row_group(group).num_rows
+            row += rows[group]
     yield from builder.rest()
 
 
@@ -70,7 +75,7 @@ def row_group_sizes(source: str | IO[bytes]) -> list[int]:
                 )
                 for group in groups
             ]
-    except (pa.ArrowException, OSError, MemoryError) as error:
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         reraise_io(error)
         return []
 
@@ -78,7 +83,15 @@ def row_group_sizes(source: str | IO[bytes]) -> list[int]:
 def add_rows(
     batch: pa.RecordBatch, first: int, builder: RawBuilder, fields: FieldParams
 ) -> Iterator[RawBatch]:
-    """Add the rows of ``batch``, the first being row ``first`` of the file; give full batches."""
+    """Add the rows of ``batch``, the first being row ``first`` of the file; give full batches.
+
+    A batch that is broken inside costs one rejection (``corrupt``).
+    """
+    if problem := broken_column(batch):
+        last = first + batch.num_rows - 1
+        detail = f"rows {first:,} to {last:,}: {problem}"
+        builder.reject(Rejection.of(first, "corrupt", detail[:500]))
+        return
     text_column = _column_of(fields.text_field, batch.schema)
     if text_column is None:
         yield from reject_rows(range(first, first + batch.num_rows), batch.schema, builder, fields)
@@ -132,6 +145,10 @@ def _read_group(
         else:
             detail = f"rows {row:,} to {end - 1:,} of row group {group}: {batch}"
             builder.reject(Rejection.of(row, "corrupt", detail[:500]))
+            return
+    if row != end:
+        detail = f"row group {group} ends {end - row:,} rows before it should"
+        builder.reject(Rejection(row, "corrupt", detail))
 
 
 def _batches(file: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch | Exception]:

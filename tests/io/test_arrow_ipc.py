@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -71,3 +72,44 @@ def test_nested_text_that_is_not_utf8_costs_its_row(tmp_path: Path) -> None:
     documents, rejected = read_all(tasks_of(tmp_path, path="*"), text_field="page.body")
     assert [d["text"] for d in documents] == ["good", "fine"]
     assert [(r.position, r.reason) for r in rejected] == [(1, "invalid_utf8")]
+
+
+def offsets(*values: int) -> pa.StringArray:
+    """Text whose offsets are wrong: to follow them reads memory that is not the array's."""
+    buffers = [None, pa.py_buffer(np.array(values, np.int32)), pa.py_buffer(b"words")]
+    return pa.StringArray.from_buffers(len(values) - 1, buffers[1], buffers[2])
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("wrong", [(0, 1 << 30, 5), (0, -9, 5), (5, 2, 5)])
+def test_wrong_offsets_cost_their_batch_only(
+    tmp_path: Path, wrong: tuple[int, ...], nested: bool
+) -> None:
+    def batch(text: pa.Array) -> pa.RecordBatch:
+        note = pa.array([b"caf\xe9", b""]).buffers()
+        other = pa.StringArray.from_buffers(2, note[1], note[2])
+        kind = pa.StructArray.from_arrays([text, other], ["body", "other"])
+        return pa.record_batch({"page": kind} if nested else {"page": text, "other": other})
+
+    good, bad = batch(offsets(0, 2, 5)), batch(offsets(*wrong))
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), good.schema) as writer:
+        for part in (good, bad, good):
+            writer.write_batch(part)
+    field = "page.body" if nested else "page"
+    documents, rejected = read_all(tasks_of(tmp_path, path="*"), text_field=field)
+    assert [(r.position, r.reason) for r in rejected if r.reason != "invalid_utf8"] == [
+        (2, "corrupt")
+    ]
+    assert [d["position"] for d in documents if d["text"] == "rds"] == [1, 5]
+
+
+@pytest.mark.parametrize("kind", ["arrow", "parquet"])
+def test_a_table_without_rows_is_told(tmp_path: Path, kind: str) -> None:
+    table = pa.table({"text": pa.array([], pa.string())})
+    if kind == "parquet":
+        pq.write_table(table, tmp_path / "a.parquet")
+    else:
+        with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+            writer.write_table(table)
+    documents, rejected = read_all(tasks_of(tmp_path, path="*"))
+    assert (documents, [r.reason for r in rejected]) == ([], ["empty_file"])
