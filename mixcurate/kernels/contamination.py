@@ -195,12 +195,15 @@ def _short_places(words: Words, index: ContaminationIndex) -> _Found:
 
     Their first words are searched everywhere, and the whole of them only behind those.
     """
+    if not index.short_lengths:
+        none = np.zeros(0, np.int64)
+        return _Found(none, none, none, none.astype(np.uint64))
     hashes, offsets = ngrams(words, index.min_words)
-    places = index.may_hold(hashes) if len(index.heads) else np.zeros(0, np.int64)
+    places = index.may_hold(hashes)
     places = places[_is_in(hashes[places], index.heads)]
     row = np.searchsorted(offsets, places, side="right") - 1
     word = places - offsets[row]
-    found: list[_Found] = [_Found(*(np.zeros(0, np.int64),) * 3, np.zeros(0, np.uint64))]
+    found: list[_Found] = []
     for length in index.short_lengths:
         fits = word + length <= np.diff(words.offsets)[row]
         rows, begin = row[fits], word[fits]
@@ -217,9 +220,12 @@ def _short_places(words: Words, index: ContaminationIndex) -> _Found:
 def _is_in(values: UInt64Array, ordered: UInt64Array) -> npt.NDArray[np.bool_]:
     if len(ordered) == 0:
         return np.zeros(len(values), bool)
-    at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-    same: npt.NDArray[np.bool_] = ordered[at] == values
-    return same
+    order = np.argsort(values)  # a search in order stays in the cache: twice as fast
+    wanted = values[order]
+    at = np.minimum(np.searchsorted(ordered, wanted), len(ordered) - 1)
+    found = np.zeros(len(values), bool)
+    found[order] = ordered[at] == wanted
+    return found
 
 
 def _runs(found: _Found, words: Words) -> tuple[Int64Array, Int64Array, Int64Array]:

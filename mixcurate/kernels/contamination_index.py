@@ -15,8 +15,8 @@ from mixcurate.kernels.words import Words, ngrams, normalise, split_words
 Int64Array = npt.NDArray[np.int64]
 UInt64Array = npt.NDArray[np.uint64]
 
-#: Bits of the bitmap for each hash, at least: about one strange hash in nine then passes it.
-_BITS = 8
+#: Bits of the bitmap for each hash, at least: at most one strange hash in 16 then passes it.
+_BITS = 16
 
 #: Items normalised at once: the memory of a step is bounded, that of the index is not.
 _ITEMS_AT_ONCE = 20_000
