@@ -190,8 +190,10 @@ class PlainStream:
         if self._decoder is None:
             return fed or self._stream.read(max(size, _INPUT))
         while not self._ended:
+            at_end = False
             if not fed and self._decoder.needs_input:
                 fed = self._stream.read(self._chunk)
+                at_end = not fed
             try:
                 # Nothing to feed is the end of the file: the decoder may still hold some bytes.
                 data = self._decoder.decompress(fed, _OUTPUT)
@@ -199,7 +201,7 @@ class PlainStream:
                 return self._end(f"the {self.codec} data is corrupt: {error}")
             if self._decoder.eof:
                 self._next_member()
-            elif not fed and not data and self._decoder.needs_input:
+            elif at_end and not data:
                 return self._end(f"the {self.codec} data ends too early")
             if data:
                 return data
