@@ -82,7 +82,7 @@ class ReadTask:
     format: str
     """`warc`, `wet`, `jsonl`, `parquet`, `arrow`, `csv`, `text` or `tar`."""
     start: int
-    """First byte (JSON Lines, text), row group (Parquet) or record batch (Arrow)."""
+    """First byte as stored (JSON Lines, text, WARC), row group (Parquet) or batch (Arrow)."""
     stop: int | None
     """End of the range, exclusive; None reads to the end."""
     size: int

@@ -25,6 +25,7 @@ from mixcurate.io.inputs import (
 from mixcurate.io.lines import is_utf16
 from mixcurate.io.parquet import row_group_sizes
 from mixcurate.io.path_lists import read_paths
+from mixcurate.io.warc_ranges import warc_ranges
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -41,10 +42,11 @@ class _Range(NamedTuple):
 def list_tasks(index: int, params: InputParams, *, base: str, task_bytes: int) -> list[ReadTask]:
     """The tasks of one input, sorted by path and place; the same files give the same tasks.
 
-    Files are cut into tasks of about ``task_bytes`` where their format allows it: plain JSON Lines
-    and plain text with a delimiter of one byte into byte ranges, Parquet into row groups, local
-    Arrow files into record batches. Files that a list of paths names elsewhere are not asked for
-    their size, which would take a request each: they are a task each.
+    Files are cut into tasks of about ``task_bytes`` where their format allows it: plain JSON Lines,
+    plain text with a delimiter of one byte and WARC that is not compressed as a whole into byte
+    ranges, Parquet into row groups, local Arrow files into record batches. Files that a list of
+    paths names elsewhere are not asked for their size, which would take a request each: they are a
+    task each.
 
     Raises:
         InputError: nothing matches, a file's format cannot be told, or an option fits no file.
@@ -154,6 +156,9 @@ def _ranges(
         if kind == "jsonl" or (kind == "text" and len((params.delimiter or "").encode()) == 1):
             yield from _byte_ranges(file, task_bytes)
             return
+        if kind in ("warc", "wet"):
+            yield from _record_ranges(file, task_bytes)
+            return
         sizes: list[tuple[int, int]] = []  # rows and bytes of what the file consists of
         if kind == "parquet":
             with storage.open_read(file.path) as stream:
@@ -178,6 +183,15 @@ def _byte_ranges(file: storage.FileInfo, task_bytes: int) -> Iterator[_Range]:
     for start in range(0, file.size, step):
         stop = min(start + step, file.size)
         yield _Range(start, stop, stop - start)
+
+
+def _record_ranges(file: storage.FileInfo, task_bytes: int) -> Iterator[_Range]:
+    """Ranges of a WARC file that is compressed record by record, or the whole of another."""
+    with storage.open_read(file.path) as stream:
+        whole: list[tuple[int, int | None]] = [(0, None)]
+        ranges = warc_ranges(stream, file.size, task_bytes) if stream.seekable() else whole
+    for start, stop in ranges:
+        yield _Range(start, stop, (file.size if stop is None else stop) - start)
 
 
 def _group(sizes: list[tuple[int, int]], task_bytes: int) -> Iterator[_Range]:

@@ -56,9 +56,12 @@ def _read(
             return read_delimited(plain, fields=params, delimiter=params.delimiter or delimiter)
         case "tar":
             return read_tar(plain, fields=params)
-        case "wet":
-            return read_wet(plain)
-    return read_warc(plain, extract=extract)
+    if not stream.seekable():
+        return read_wet(plain) if task.format == "wet" else read_warc(plain, extract=extract)
+    stream.seek(0)  # records are found in the stored file, so that it can be entered in its middle
+    if task.format == "wet":
+        return read_wet(stream, start=task.start, stop=task.stop)
+    return read_warc(stream, extract=extract, start=task.start, stop=task.stop)
 
 
 def _read_table(stream: IO[bytes], task: ReadTask, params: InputParams) -> Iterator[RawBatch]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from pydantic import ValidationError
 
 from mixcurate.errors import InputError
@@ -201,3 +202,19 @@ def test_tasks_stay_plain_values(tmp_path: Path) -> None:
     write(tmp_path, {"a.csv": b"text\nx\n"})
     [task] = tasks_of(tmp_path, path="a.csv")
     assert ReadTask(**json.loads(json.dumps(dataclasses.asdict(task)))) == task
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.ZstdCompressor().compress])
+def test_warc_is_cut_where_records_are_packed_apart(tmp_path: Path, pack: Any) -> None:
+    head = b"WARC/1.0\r\nWARC-Type: conversion\r\nContent-Length: %d\r\n\r\n%s\r\n\r\n"
+    texts = [os.urandom(100).hex().encode() + b" %d" % i for i in range(300)]
+    stored = [pack(head % (len(text), text)) for text in texts]
+    write(tmp_path, {"a.warc.wet.x": b"".join(stored)})
+    [whole] = tasks_of(tmp_path, path="*", format="wet")
+    cut = tasks_of(tmp_path, 5_000, path="*", format="wet")
+    assert len(cut) > 5
+    assert sum(task.size for task in cut) == whole.size
+    assert read_all(cut) == read_all([whole])
+    assert read_all(cut)[1] == []
+    places = [sum(map(len, stored[:i])) for i in range(300)]
+    assert [d["position"] for d in read_all([whole])[0]] == places
