@@ -2,12 +2,15 @@
 
 A *word* is a maximal run of non-whitespace; a *line* is a run without newline that is not blank,
 less the whitespace around it; *paragraphs* are what blank lines separate, less the whitespace
-around them; characters are Unicode code points. (Tools that count tokens of a linguistic tokenizer
-as words reach other values.) Sources: Gopher (arXiv 2112.11446, appendix A.1.1), C4 (arXiv
-1910.10683, section 2.2) and FineWeb (arXiv 2406.17557, section 3.6).
+around them; characters are Unicode code points. Tools that count tokens of a linguistic tokenizer
+as words reach other values, to which ``mixcurate.kernels.tokens`` comes near. Sources: Gopher
+(arXiv 2112.11446, appendix A.1.1), C4 (arXiv 1910.10683, section 2.2) and FineWeb (arXiv
+2406.17557, section 3.6).
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +19,10 @@ import pyarrow as pa
 
 from mixcurate.kernels import repetition
 from mixcurate.kernels.stopwords import STOP_WORDS
+from mixcurate.kernels.tokens import separate_tokens
 from mixcurate.kernels.words import Words, _bytes_of, split_words
+
+Float64Array = npt.NDArray[np.float64]
 
 #: Signals in the order of their columns, with what each means.
 SIGNALS: dict[str, str] = {
@@ -61,13 +67,20 @@ _SENTENCE_END = f"{_TERMINAL}*[{TERMINAL_UNSPACED}]{_CLOSERS}|[{TERMINAL}]+{_CLO
 _BLANK_LINES = r"\n\s*\n"
 
 
-def text_signals(text: pa.Array, languages: pa.Array | None = None) -> pa.RecordBatch:
+def text_signals(
+    text: pa.Array,
+    languages: pa.Array | None = None,
+    *,
+    words: Literal["whitespace", "tokens"] = "whitespace",
+) -> pa.RecordBatch:
     """All signals of a batch of texts.
 
     Args:
         text: large_string ``[n]`` without nulls.
         languages: string ``[n]``, ISO 639-1, for ``stop_words``, which is 0 in a language without
             a list (``mixcurate.kernels.stopwords``); English if not given.
+        words: what counts as a word: a run of non-whitespace, or a token that is near those of
+            spaCy (``mixcurate.kernels.tokens``), as datatrove counts them.
 
     Returns:
         RecordBatch ``[n]`` with one float32 column per name in ``SIGNALS``, all finite: a ratio
@@ -77,7 +90,11 @@ def text_signals(text: pa.Array, languages: pa.Array | None = None) -> pa.Record
         empty = [pa.array([], pa.float32()) for _ in SIGNALS]
         return pa.RecordBatch.from_arrays(empty, names=list(SIGNALS))
     column = pl.Series("text", pl.from_arrow(pa.chunked_array([text])))
-    frame = pl.DataFrame([column]).with_row_index("row")
+    spaced = column
+    if words == "tokens":
+        spaced = separate_tokens(column)
+        text = spaced.to_arrow().cast(pa.large_string())
+    frame = pl.DataFrame([column, spaced.alias("spaced")]).with_row_index("row")
     found = split_words(text)
     chars = word_chars(text, found)
     counted = frame.select(_counts()).to_dict(as_series=False)
@@ -96,15 +113,11 @@ def text_signals(text: pa.Array, languages: pa.Array | None = None) -> pa.Record
     return pa.RecordBatch.from_arrays(columns, names=list(SIGNALS))
 
 
-Float64Array = npt.NDArray[np.float64]
-
-
 def _counts() -> list[pl.Expr]:
     """What is counted in each text, all of it whole numbers."""
     text = pl.col("text")
     patterns = {
         "n_lines": r"[^\n]*[^\s][^\n]*",
-        "alpha": r"[^\s\p{L}]*\p{L}\S*",
         "ellipses": r"\.\.\.|…",
         "bullets": r"(?m)^[^\S\n]*[•‣▪●◦○*\-–][^\S\n]",
         "ended_by_ellipsis": r"(?m)(?:\.\.\.|…)[^\S\n]*$",
@@ -116,6 +129,7 @@ def _counts() -> list[pl.Expr]:
     literals = {"hashes": "#", "newlines": "\n", "curly_brackets": "{"}
     return [
         text.str.len_chars().alias("n_chars"),
+        pl.col("spaced").str.count_matches(r"[^\s\p{L}]*\p{L}\S*").alias("alpha"),
         *[text.str.count_matches(pattern).alias(name) for name, pattern in patterns.items()],
         *[text.str.count_matches(s, literal=True).alias(name) for name, s in literals.items()],
     ]

@@ -140,9 +140,9 @@ def duplicate_ngrams(words: list[str], n: int) -> int:
     return chars
 
 
-def reference(text: str, language: str = "en") -> dict[str, float]:
-    """Every signal as documented."""
-    words = split(text)
+def reference(text: str, language: str = "en", words: list[str] | None = None) -> dict[str, float]:
+    """Every signal as documented, of these words, or of the text's runs of non-whitespace."""
+    words = split(text) if words is None else words
     raw = [line for line in text.split("\n") if line.strip(WHITESPACE)]
     lines = [line.strip(WHITESPACE) for line in raw]
     n_words, n_lines, n_chars = max(len(words), 1), max(len(lines), 1), max(len(text), 1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -8,8 +9,9 @@ from hypothesis import strategies as st
 
 from mixcurate.kernels.signals import SIGNALS, text_signals
 from mixcurate.kernels.stopwords import STOP_WORDS
+from mixcurate.kernels.tokens import separate_tokens
 from tests.documents import real_documents
-from tests.kernels.reference_signals import reference
+from tests.kernels.reference_signals import reference, split
 
 
 def assert_as_documented(texts: list[str], languages: list[str] | None = None) -> None:
@@ -128,6 +130,17 @@ def test_stop_words_are_those_of_the_language(language):
     assert_as_documented(texts, [language] * len(texts))
     found = text_signals(pa.array(texts, pa.large_string()), pa.array([language] * len(texts)))
     assert found.column("stop_words").to_pylist()[-1] == len(words)
+
+
+def test_tokens_count_as_words_if_asked_for():
+    texts = [*NASTY.values(), *(document["text"] for document in real_documents(20))]
+    array = pa.array(texts, pa.large_string())
+    found = text_signals(array[1:], words="tokens")
+    tokens = [split(text) for text in separate_tokens(pl.Series(texts)).to_list()]
+    expected = [reference(text, "en", own) for text, own in zip(texts, tokens, strict=True)]
+    for name in SIGNALS:
+        wanted = np.array([row[name] for row in expected[1:]], np.float32)
+        np.testing.assert_array_equal(found.column(name).to_numpy(), wanted, err_msg=name)
 
 
 def test_stop_words_follow_the_language_of_each_row_and_its_accents_may_stand_apart():
