@@ -200,7 +200,7 @@ def _skip(stream: PlainStream, end: int) -> bool:
         stream.seek(end - 1)  # a seek succeeds beyond the end of a file as well
         if not stream.read(1):
             return False
-    stream.seek(end + -end % _BLOCK)
+    stream.read(-end % _BLOCK)
     return True
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import lzma
 import random
+import tarfile
 from unittest import mock
 
 import pytest
 
 from mixcurate.io import compression
 from mixcurate.io.compression import open_plain
+from mixcurate.io.records import FieldParams
+from mixcurate.io.tar import read_tar
 
 
 @pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
@@ -25,3 +29,15 @@ def test_output_that_fills_its_bound_as_the_input_ends_is_not_a_cut_file(pack) -
             stream = open_plain(io.BytesIO(pack(content) * 2), "x")
             assert stream.read(10_000) == content * 2
             assert stream.error is None
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_tar_that_ends_in_padding_tells_its_end_and_not_a_place_behind_it(pack) -> None:
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w") as archive:
+        header = tarfile.TarInfo("a.txt")
+        header.size = 3
+        archive.addfile(header, io.BytesIO(b"abc"))
+    stream = open_plain(io.BytesIO(pack(sink.getvalue()[:600])), "x")
+    (batch,) = read_tar(stream, fields=FieldParams())
+    assert [rejection.position for rejection in batch.rejected] == [600]
