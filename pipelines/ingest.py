@@ -14,9 +14,10 @@ from mixcurate.kernels.cleaning import IngestParams
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.models import language
 from mixcurate.models.tokenizer import token_counter
-from mixcurate.transforms.duplicates import EXTRACT, INGEST
 from mixcurate.transforms.ingest import Extract, Ingest
+from mixcurate.transforms.keyfiles import EXTRACT, INGEST
 from mixcurate.transforms.tasks import Task, split, summarise
+from pipelines.against import earlier_runs
 from pipelines.job import Job, finish, resolve, say_resumed, up_to_date
 
 VERSION = "1"
@@ -29,6 +30,7 @@ def run(job: Job) -> Success:
     """Ingest, or say that it is up to date."""
     started = time.perf_counter()
     params, bounds = _checked(job)
+    earlier = earlier_runs(job)
     reads = [
         task
         for index, source in enumerate(job.recipe.inputs)
@@ -37,7 +39,9 @@ def run(job: Job) -> Success:
         )
     ]
     tasks = [_task(job, read, params) for read in reads]
-    mark = fingerprint(INGEST, *(task.fingerprint for task in tasks))
+    mark = fingerprint(
+        INGEST, *(task.fingerprint for task in tasks), *(run.seal for run in earlier)
+    )
     if success := up_to_date(job, INGEST, mark):
         return success
     work_seconds = sum(read.size / _BYTES_PER_SECOND[read.format] for read in reads)
@@ -58,7 +62,7 @@ def run(job: Job) -> Success:
             for name, result in committed.items()
             if job.workdir.is_whole(result)
         },
-        buckets=max(1, min(256, len(tasks))),
+        earlier=earlier,
     )
     with job.reporter.watch(
         job.workdir, INGEST, stage=EXTRACT, done=len(work.done), tasks=len(tasks)

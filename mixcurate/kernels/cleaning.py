@@ -6,14 +6,8 @@ from typing import Literal
 
 from pydantic import ByteSize, Field, PositiveInt
 
+from mixcurate.kernels.dedup import DedupParams
 from mixcurate.params import Params
-
-
-class DedupParams(Params):
-    """Which duplicates are dropped."""
-
-    exact: bool = True
-    """Drop documents whose text equals another's; the smallest id survives."""
 
 
 class IngestParams(Params):

@@ -40,7 +40,8 @@ _LONG = 64
 #: Keeps the first 0 to 8 bytes of a little-endian number.
 _FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+#: Added between two rounds of mixing.
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 
@@ -173,8 +174,8 @@ def ngrams(words: Words, n: int) -> tuple[UInt64Array, Int64Array]:
     hashes = np.zeros(runs, np.uint64)
     for place in range(n):
         hashes += words.hashes[place : place + runs]
-        hashes += _GOLDEN
-        _mix(hashes)
+        hashes += GOLDEN
+        mix(hashes)
     counts = np.maximum(np.diff(words.offsets) - (n - 1), 0)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
@@ -220,8 +221,8 @@ def _hash(data: npt.NDArray[np.uint8], starts: Int64Array, ends: Int64Array) -> 
     left = ends - starts
     hashes = eights[starts]
     hashes &= _FIRST_BYTES[np.minimum(left, 8)]
-    hashes += _GOLDEN
-    _mix(hashes)
+    hashes += GOLDEN
+    mix(hashes)
     rows = np.flatnonzero((left > 8) & (left <= _LONG))
     for first in range(8, _LONG, 8):
         rows = rows[left[rows] > first]
@@ -230,15 +231,15 @@ def _hash(data: npt.NDArray[np.uint8], starts: Int64Array, ends: Int64Array) -> 
         chunk = eights[starts[rows] + first]
         chunk &= _FIRST_BYTES[np.minimum(left[rows] - first, 8)]
         chunk += hashes[rows]
-        chunk += _GOLDEN
-        _mix(chunk)
+        chunk += GOLDEN
+        mix(chunk)
         hashes[rows] = chunk
     for row in np.flatnonzero(left > _LONG).tolist():
         hashes[row] = xxhash.xxh3_64_intdigest(data[starts[row] : ends[row]].data)
     return hashes
 
 
-def _mix(values: UInt64Array) -> None:
+def mix(values: UInt64Array) -> None:
     """The finaliser of splitmix64 (Steele, Lea and Flood 2014), in place: a bijection."""
     shifted = values >> np.uint64(30)
     values ^= shifted

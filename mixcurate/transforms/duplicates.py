@@ -1,188 +1,290 @@
-"""Exact duplicates: only hashes meet in a shuffle, and parts that lose rows are rewritten."""
+"""Finding duplicates: keys meet in a shuffle, links meet on one worker, groups keep their best.
+
+A key that crosses is 12 bytes, hence 180 bytes a document with the defaults (its words and
+FineWeb's 14 bands), in elements of one column of keys of up to 65,536 documents. All that follows
+concerns only documents that are linked. The one worker where links meet holds one byte for every
+document, and 80 bytes for each that is linked (``components.merge``).
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mixcurate.io import partfiles, storage
-from mixcurate.io.workdir import Heartbeat, Output, TaskResult, Workdir
-from mixcurate.kernels import dedup
-from mixcurate.kernels.hashing import content_hashes, fingerprint
-from mixcurate.tables import EXCERPT
-from mixcurate.transforms.tasks import Task
+from mixcurate.errors import JobError
+from mixcurate.io import partfiles
+from mixcurate.io.workdir import Workdir
+from mixcurate.kernels import components, dedup
+from mixcurate.kernels.copies import hash_words
+from mixcurate.kernels.hashing import uniform_keys
+from mixcurate.transforms.keyfiles import INGEST, Earlier, KeyMaker, Place, extracted_path
 
-EXTRACT = "extract"
+#: A key as it crosses a shuffle, and a linked document as it goes back to its part.
+_KEY = np.dtype([("key", "<u8"), ("document", "<u4")])
+_LINKED = np.dtype([("document", "<u4"), ("group", "<u4"), ("kinds", "u1")])
 
-INGEST = "ingest"
-
-
-def extracted_path(workdir: Workdir, part: str) -> str:
-    """Where Extract leaves a part before duplicates are known."""
-    return workdir.path("_stages", EXTRACT, "parts", f"part-{part}.parquet")
+Range = tuple[int, int, int]
 
 
-#: A part's rows to drop: which row, why, and the id of the document that stays.
-_DROP = np.dtype([("row", "<u4"), ("same_id", "?"), ("high", "<u8"), ("low", "<u8")])
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Consecutive parts; the numbers of documents go through all parts, the own ones first."""
+
+    first: int
+    places: tuple[Place, ...]
+    own: int  # documents of this run
+    buckets: int
+
+    @property
+    def stop(self) -> int:
+        """The number after that of its last document."""
+        return self.first + sum(place.documents for place in self.places)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drops:
+    """Rows of one part to drop, the kinds of their links, and what names the survivors."""
+
+    rows: list[int]
+    kinds: list[int]
+    survivors: list[str]
+
+
+class CutChunks(beam.DoFn):
+    """Number all documents and cut their parts into chunks."""
+
+    def __init__(
+        self, earlier: tuple[Earlier, ...], chunk_documents: int, bucket_documents: int
+    ) -> None:
+        self._earlier = earlier
+        self._chunk_documents, self._bucket_documents = chunk_documents, bucket_documents
+
+    def process(self, _: None, own: list[tuple[str, int]]) -> Iterator[tuple[int, Chunk]]:
+        """Yield (number, chunk).
+
+        Raises:
+            JobError: more documents than numbers.
+        """
+        places = [Place(dedup.OWN, *part) for part in sorted(own)]
+        places += [Place(n, *part) for n, found in enumerate(self._earlier) for part in found.parts]
+        total = sum(place.documents for place in places)
+        if total >= 1 << 32:
+            raise JobError(
+                f"ingest.dedup: {total:,} documents, but duplicates are found among at most "
+                f"{(1 << 32) - 1:,}. Split the inputs into several runs; each can be deduplicated "
+                "against the earlier ones."
+            )
+        documents = sum(count for _, count in own)
+        buckets = max(1, -(-total // self._bucket_documents))
+        first = number = 0
+        waiting: list[Place] = []
+        for place in places:
+            waiting.append(place)
+            size = sum(found.documents for found in waiting)
+            if size >= self._chunk_documents or place is places[-1]:
+                yield number, Chunk(first, tuple(waiting), documents, buckets)
+                first, number, waiting = first + size, number + 1, []
 
 
 class ReadKeys(beam.DoFn):
-    """Emit the packed keys of each part, cut into buckets of the hash; text stays on disk."""
+    """Emit the packed keys of a chunk, column by column, cut into buckets."""
 
-    def __init__(self, workdir: Workdir, buckets: int, own_ids: bool) -> None:
-        self._workdir, self._buckets, self._own_ids = workdir, buckets, own_ids
-
-    def process(self, part: str) -> Iterator[tuple[tuple[bool, int], tuple[str, bytes]]]:
-        """Yield ((by id?, bucket), (part, ``KEY`` records as bytes))."""
-        table = partfiles.read_table(
-            extracted_path(self._workdir, part), ["content_hash", "id", "path", "position"]
-        ).combine_chunks()
-        hashes = table.column("content_hash").combine_chunks()
-        ids = self._id_words(table.column("id").combine_chunks())
-        yield from self._cut(part, False, dedup.pack_keys(hashes, ids, 0))
-        if self._own_ids:
-            places = pa.array(
-                [
-                    f"{path}\0{position:020d}"
-                    for path, position in zip(
-                        table.column("path").to_pylist(),
-                        table.column("position").to_pylist(),
-                        strict=True,
-                    )
-                ]
-            )
-            yield from self._cut(part, True, dedup.pack_keys(ids, content_hashes(places), 0))
-
-    def _id_words(self, ids: pa.Array) -> pa.Array:
-        """16 bytes per id that sort as ids do; own ids have any length and go by their hash."""
-        if self._own_ids:
-            return content_hashes(ids)
-        return pa.array([bytes.fromhex(value) for value in ids.to_pylist()], pa.binary(16))
-
-    def _cut(
-        self, part: str, by_id: bool, keys: dedup.KeyArray
-    ) -> Iterator[tuple[tuple[bool, int], tuple[str, bytes]]]:
-        bucket = (keys["hash_high"] % np.uint64(self._buckets)).astype(np.int64)
-        for number in np.unique(bucket).tolist():
-            yield (by_id, number), (part, keys[bucket == number].tobytes())
-
-
-class FindDuplicates(beam.DoFn):
-    """Emit, per part, the rows that repeat a document with a smaller id."""
+    def __init__(self, maker: KeyMaker) -> None:
+        self._maker = maker
 
     def process(
-        self, element: tuple[tuple[bool, int], Iterable[tuple[str, bytes]]]
-    ) -> Iterator[tuple[str, bytes]]:
-        """Yield (part, ``_DROP`` records as bytes)."""
-        (by_id, _), pieces = element
-        by_part = sorted(pieces)
-        keys = []
-        for number, (_, data) in enumerate(by_part):
-            piece = np.frombuffer(data, dedup.KEY).copy()
-            piece["part"] = number
-            keys.append(piece)
-        dropped, survivors = dedup.duplicates(np.concatenate(keys))
-        for number in np.unique(dropped["part"]).tolist():
-            mine = dropped["part"] == number
-            drops = np.zeros(int(mine.sum()), _DROP)
-            drops["row"], drops["same_id"] = dropped["row"][mine], by_id
-            drops["high"] = survivors["id_high"][mine]
-            drops["low"] = survivors["id_low"][mine]
-            yield by_part[number][0], drops.tobytes()
+        self, element: tuple[int, Chunk]
+    ) -> Iterator[tuple[tuple[int, int], tuple[int, bytes]]]:
+        """Yield ((column, bucket), (own documents, records as bytes))."""
+        _, chunk = element
+        keys = np.concatenate([self._maker.read(place) for place in chunk.places])
+        for column, (_, values) in enumerate(dedup.columns(keys)):
+            rows = np.flatnonzero(values)
+            packed = np.zeros(len(rows), _KEY)
+            packed["key"], packed["document"] = values[rows], rows + chunk.first
+            bucket = (packed["key"] >> np.uint64(32)) % np.uint64(chunk.buckets)
+            for number in range(chunk.buckets):
+                mine = packed if chunk.buckets == 1 else packed[bucket == number]
+                if len(mine):
+                    yield (column, number), (chunk.own, mine.tobytes())
+
+
+class FindLinks(beam.DoFn):
+    """Link the documents that share a key."""
+
+    def __init__(self, maker: KeyMaker) -> None:
+        self._kinds = [kind for kind, _ in dedup.columns(np.zeros(1, maker.kind))]
+
+    def process(
+        self, element: tuple[tuple[int, int], Iterable[tuple[int, bytes]]]
+    ) -> Iterator[tuple[int, tuple[int, bytes]]]:
+        """Yield (0, (kind, links as bytes)): all links meet."""
+        (column, _), pieces = element
+        found = list(pieces)
+        packed = np.concatenate([np.frombuffer(data, _KEY) for _, data in found])
+        links = components.star_links(packed["key"], packed["document"], found[0][0])
+        if len(links):
+            yield 0, (self._kinds[column], links.tobytes())
+
+
+class FindGroups(beam.DoFn):
+    """Turn all links into groups, and send each linked document back to its chunk."""
+
+    def process(
+        self, element: tuple[int, Iterable[tuple[int, bytes]]], chunks: list[Range]
+    ) -> Iterator[tuple[int, bytes]]:
+        """Yield (number of the chunk, ``_LINKED`` records as bytes)."""
+        _, pieces = element
+        kinds = np.zeros(max(stop for _, _, stop in chunks), np.uint8)
+
+        def links() -> Iterator[npt.NDArray[np.uint64]]:
+            for kind, data in pieces:
+                piece = np.frombuffer(data, np.uint64)
+                for end in components.ends(piece):
+                    kinds[end] |= kind
+                yield piece
+
+        centres, others = components.ends(components.merge(links()))
+        firsts = np.unique(centres)
+        linked = np.zeros(len(firsts) + len(others), _LINKED)
+        linked["document"] = np.concatenate([firsts, others])
+        linked["group"] = np.concatenate([firsts, centres])
+        linked["kinds"] = kinds[linked["document"]]
+        linked = linked[np.argsort(linked["document"])]
+        for number, first, stop in chunks:
+            start, end = np.searchsorted(linked["document"], [first, stop])
+            if start < end:
+                yield number, linked[start:end].tobytes()
+
+
+class Describe(beam.DoFn):
+    """Fetch what the choice of a survivor needs, for the linked documents of a chunk."""
+
+    def __init__(self, maker: KeyMaker, keep: Literal["longest", "quality"]) -> None:
+        self._maker, self._keep = maker, keep
+
+    def process(
+        self, element: tuple[int, dict[str, list[Any]]]
+    ) -> Iterator[tuple[int, tuple[str, bytes, list[str]]]]:
+        """Yield (bucket of groups, (part, ``MEMBER`` records as bytes, ids))."""
+        _, joined = element
+        (chunk,), pieces = joined["chunk"], list(joined["linked"])
+        if not pieces:
+            return
+        linked = np.frombuffer(b"".join(pieces), _LINKED)
+        first = chunk.first
+        for place in chunk.places:
+            start, end = np.searchsorted(linked["document"], [first, first + place.documents])
+            if start < end:
+                members, ids = self._describe(place, linked[start:end], first)
+                bucket = members["group"] % chunk.buckets
+                for number in np.unique(bucket).tolist():
+                    mine = bucket == number
+                    chosen = ids.filter(pa.array(mine)).to_pylist()
+                    yield number, (place.name, members[mine].tobytes(), chosen)
+            first += place.documents
+
+    def _describe(
+        self, place: Place, linked: npt.NDArray[np.void], first: int
+    ) -> tuple[npt.NDArray[np.void], pa.Array]:
+        """``MEMBER`` records and ids of some documents of one part."""
+        members = np.zeros(len(linked), dedup.MEMBER)
+        members["group"], members["kinds"] = linked["group"], linked["kinds"]
+        members["row"], members["origin"] = linked["document"] - first, place.origin
+        rows = pa.array(members["row"])
+        if place.origin != dedup.OWN:
+            path = Workdir(self._maker.earlier[place.origin].root).part(INGEST, place.name)
+            table = partfiles.read_table(path, ["id"]).take(rows)
+            return members, table.column("id").combine_chunks()
+        needed = ["id", "path", "position", "content_hash", *dedup.score_columns(self._keep)]
+        path = extracted_path(self._maker.workdir, place.name)
+        table = partfiles.read_table(path, needed).take(rows)
+        members["score"] = dedup.scores(table, self._keep)
+        members["content"] = hash_words(table.column("content_hash"))["high"]
+        where = zip(*(table.column(name).to_pylist() for name in ("path", "position")), strict=True)
+        members["place"] = uniform_keys(pa.array([f"{p}\0{n}" for p, n in where]), 0, "place")
+        return members, table.column("id").combine_chunks()
+
+
+class Choose(beam.DoFn):
+    """Emit the rows of each own part that are not the survivor of their group."""
+
+    def __init__(self, earlier: tuple[Earlier, ...]) -> None:
+        self._earlier = earlier
+
+    def process(
+        self, element: tuple[int, Iterable[tuple[str, bytes, list[str]]]]
+    ) -> Iterator[tuple[str, Drops]]:
+        """Yield (part, its drops)."""
+        _, found = element
+        pieces = list(found)
+        members = np.concatenate([np.frombuffer(data, dedup.MEMBER) for _, data, _ in pieces])
+        ids = [document for _, _, some in pieces for document in some]
+        best = dedup.survivors(members, pa.array(ids, pa.string()))
+        start = 0
+        for name, data, _ in pieces:
+            stop = start + len(data) // dedup.MEMBER.itemsize
+            own = members["origin"][start:stop] == dedup.OWN
+            lost = start + np.flatnonzero(own & (best[start:stop] != np.arange(start, stop)))
+            if len(lost):
+                names = [
+                    self._name(ids[row], members["origin"][row]) for row in best[lost].tolist()
+                ]
+                rows, kinds = members["row"][lost].tolist(), members["kinds"][lost].tolist()
+                yield name, Drops(rows, kinds, names)
+            start = stop
+
+    def _name(self, document: str, origin: int) -> str:
+        """Names a survivor to people."""
+        return document if origin == dedup.OWN else f"{document} of {self._earlier[origin].shown}"
 
 
 @dataclasses.dataclass(frozen=True)
-class WriteDocuments:
-    """Write one part of ``documents/`` without its duplicates."""
+class FindDuplicates:
+    """The search from the names of parts to the rows they lose."""
 
-    workdir: Workdir
-    own_ids: bool
-    stage: str = INGEST
+    maker: KeyMaker
+    keep: Literal["longest", "quality"]
+    chunk_documents: int = 1 << 16
+    bucket_documents: int = 1 << 22  # whose keys of a column are sorted at once: some 150 MB
 
-    def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
-        """Link the part as it is, or rewrite it without the dropped rows."""
-        drops = np.frombuffer(task.payload["drops"], _DROP)
-        source = extracted_path(self.workdir, task.name)
-        target = self.workdir.part(INGEST, task.name)
-        reasons: dict[str, int] = {}
-        outputs: list[Output] = []
-        documents, tokens = task.payload["documents"], task.payload["tokens"]
-        if len(drops):
-            table = partfiles.read_table(source)
-            rejected = _rejected_rows(table, drops, self.own_ids)
-            for row in rejected:
-                reasons[str(row["reason"])] = reasons.get(str(row["reason"]), 0) + 1
-            path = self.workdir.rejected(INGEST, task.name)
-            partfiles.write_rejected(path, rejected)
-            outputs.append(self.workdir.output(path))
-            keep = np.ones(table.num_rows, bool)
-            keep[drops["row"]] = False
-            table = table.filter(pa.array(keep))
-            tokens = int(np.sum(table.column("n_tokens").to_numpy(), dtype=np.int64))
-            if table.num_rows:
-                partfiles.write_table(target, table)
-            kept = table.num_rows
-        else:
-            storage.link(source, target)
-            kept = documents
-        if kept:
-            outputs.append(self.workdir.output(target))
-        heartbeat.beat(documents, tokens)
-        return TaskResult(
-            task=task.name,
-            fingerprint=task.fingerprint,
-            outputs=outputs,
-            documents_in=documents,
-            documents_out=kept,
-            tokens=tokens,
-            rejected=reasons,
+    def build(self, pipeline: beam.Pipeline, parts: beam.PCollection) -> beam.PCollection:
+        """Wire the search; (name, documents) of the parts in, (name, ``Drops``) out."""
+        if not self.maker.any:
+            return pipeline | "No drops" >> beam.Create([], reshuffle=False)
+        cut = CutChunks(self.maker.earlier, self.chunk_documents, self.bucket_documents)
+        chunks = (
+            pipeline
+            | "Once" >> beam.Create([None], reshuffle=False)
+            | "Cut chunks" >> beam.ParDo(cut, beam.pvalue.AsList(parts))
+            | "Spread chunks" >> beam.Reshuffle()
         )
-
-
-def _rejected_rows(
-    table: pa.Table, drops: npt.NDArray[np.void], own_ids: bool
-) -> list[dict[str, object]]:
-    """One rejected row per dropped document, naming the document that stays where ids allow it."""
-    first = np.unique(drops["row"], return_index=True)[1]  # a row can repeat both text and id
-    drops = drops[first]
-    picked = table.select(["id", "source", "path", "position", "text"]).take(drops["row"])
-    rows: list[dict[str, object]] = []
-    for drop, document in zip(drops, picked.to_pylist(), strict=True):
-        text = document.pop("text")
-        survivor = "" if own_ids else f" {int(drop['high']):016x}{int(drop['low']):016x}"
-        reason, detail = "exact_duplicate", f"the same text as document{survivor}, which is kept"
-        if drop["same_id"]:
-            reason, detail = "duplicate_id", "another document has this id and is kept"
-        rows.append(
-            document
-            | {"stage": INGEST, "reason": reason, "detail": detail, "excerpt": text[:EXCERPT]}
+        ranges = chunks | "Ranges" >> beam.Map(_range)
+        linked = (
+            chunks
+            | "Read keys" >> beam.ParDo(ReadKeys(self.maker))
+            | "Keys meet" >> beam.GroupByKey()
+            | "Find links" >> beam.ParDo(FindLinks(self.maker))
+            | "Links meet" >> beam.GroupByKey()
+            | "Find groups" >> beam.ParDo(FindGroups(), beam.pvalue.AsList(ranges))
         )
-    return rows
+        drops: beam.PCollection = (
+            {"chunk": chunks, "linked": linked}
+            | "Linked of a chunk" >> beam.CoGroupByKey()
+            | "Describe" >> beam.ParDo(Describe(self.maker, self.keep))
+            | "Groups meet" >> beam.GroupByKey()
+            | "Choose" >> beam.ParDo(Choose(self.maker.earlier))
+        )
+        return drops
 
 
-@dataclasses.dataclass(frozen=True)
-class PlanWrites:
-    """Turn a part and its drops into a task, unless it is already committed."""
-
-    exact: bool
-    own_ids: bool
-
-    def __call__(self, element: tuple[str, dict[str, list[Any]]]) -> Task:
-        """The task of one part."""
-        name, joined = element
-        part = joined["part"][0]
-        pieces = [np.frombuffer(piece, _DROP) for piece in joined["drops"]]
-        drops = np.concatenate(pieces) if pieces else np.zeros(0, _DROP)
-        if not self.exact:
-            drops = drops[drops["same_id"]]
-        drops = drops[np.lexsort((drops["same_id"], drops["row"]))]
-        data = drops.tobytes()
-        mark = fingerprint("documents", name, part["fingerprint"], data.hex())
-        payload = {"drops": data, "documents": part["documents"], "tokens": part["tokens"]}
-        return Task(name, mark, payload)
+def _range(element: tuple[int, Chunk]) -> Range:
+    """Number, first document and the one after the last."""
+    number, chunk = element
+    return number, chunk.first, chunk.stop

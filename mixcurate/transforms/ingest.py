@@ -1,7 +1,8 @@
 """Ingest: raw files to clean documents, without losing sight of a single one.
 
-Extract reads one input file (or a range of it) and writes parts of cleaned documents; then only
-hashes meet in a shuffle to find duplicates, and each part that holds one is rewritten without it.
+Extract reads one input file (or a range of it) and writes parts of cleaned documents, and beside
+each the hashes that duplicates share; then only those meet in a shuffle, and each part that holds a
+duplicate is rewritten without it.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from mixcurate.kernels.signals import SIGNALS
 from mixcurate.models.extract import main_text
 from mixcurate.tables import documents_schema
 from mixcurate.transforms.cleaning import Cleaner
-from mixcurate.transforms.duplicates import (
+from mixcurate.transforms.documents import WriteDocuments, plan_write
+from mixcurate.transforms.duplicates import FindDuplicates
+from mixcurate.transforms.keyfiles import (
     EXTRACT,
     INGEST,
-    FindDuplicates,
-    PlanWrites,
-    ReadKeys,
-    WriteDocuments,
+    Earlier,
+    KeyMaker,
+    extracted_keys_path,
     extracted_path,
 )
 from mixcurate.transforms.tasks import RunTask, SkipCommitted, Split, Task, create
@@ -38,8 +40,9 @@ from mixcurate.transforms.tasks import RunTask, SkipCommitted, Split, Task, crea
 class _PartWriter:
     """Cuts cleaned batches into parts of bounded size."""
 
-    def __init__(self, workdir: Workdir, task: str, params: IngestParams) -> None:
+    def __init__(self, workdir: Workdir, task: str, params: IngestParams, maker: KeyMaker) -> None:
         self._workdir, self._task, self._params = workdir, task, params
+        self._maker = maker
         self._batches: list[pa.RecordBatch] = []
         self._rows = self._bytes = 0
         self.parts: list[dict[str, Any]] = []
@@ -73,6 +76,10 @@ class _PartWriter:
         tokens = int(np.sum(table.column("n_tokens").to_numpy(), dtype=np.int64))
         self.parts.append({"name": name, "documents": table.num_rows, "tokens": tokens})
         self.outputs.append(self._workdir.output(path))
+        if self._maker.any:
+            path = extracted_keys_path(self._workdir, name)
+            partfiles.write_array(path, self._maker.make(table))
+            self.outputs.append(self._workdir.output(path))
         self._batches, self._rows, self._bytes = [], 0, 0
 
 
@@ -87,6 +94,11 @@ class Extract:
     threads: int
     stage: str = EXTRACT
 
+    def keys(self, earlier: tuple[Earlier, ...] = ()) -> KeyMaker:
+        """The keys that documents are compared by; ids count where an input has its own."""
+        own_ids = any(source.id_field for source in self.inputs)
+        return KeyMaker.of(self.workdir, earlier, self.params.dedup, own_ids)
+
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
         """Extract one input file or range."""
         read_task = ReadTask(**task.payload)
@@ -99,7 +111,7 @@ class Extract:
             bounds=self.bounds,
             threads=self.threads,
         )
-        writer = _PartWriter(self.workdir, task.name, self.params)
+        writer = _PartWriter(self.workdir, task.name, self.params, self.keys())
         rows_in = tokens = bytes_in = 0
         rejected: list[dict[str, object]] = []
         for raw in readers.read(read_task, source, extract=main_text):
@@ -143,32 +155,31 @@ class Ingest:
     extract: Extract
     split: Split
     committed: dict[str, str]
-    buckets: int
+    earlier: tuple[Earlier, ...] = ()
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """Wire the stage into ``pipeline``."""
-        workdir = self.extract.workdir
-        own_ids = any(source.id_field for source in self.extract.inputs)
-        exact = bool(self.extract.params.dedup and self.extract.params.dedup.exact)
+        dedup = self.extract.params.dedup
+        maker = self.extract.keys(self.earlier)
+        search = FindDuplicates(maker, dedup.keep if dedup else "longest")
         fresh = create(pipeline, "Files", self.split.todo) | "Extract" >> beam.ParDo(
             RunTask(self.extract)
         )
         done = pipeline | "Extracted before" >> beam.Create(self.split.done, reshuffle=False)
         parts = (fresh, done) | beam.Flatten() | "Parts" >> beam.FlatMap(_parts_of)
-        drops = (
-            parts
-            | "Part names" >> beam.Keys()
-            | "Read keys" >> beam.ParDo(ReadKeys(workdir, self.buckets, own_ids))
-            | "Meet" >> beam.GroupByKey()
-            | "Find duplicates" >> beam.ParDo(FindDuplicates())
-        )
+        drops = search.build(pipeline, parts | "Sizes" >> beam.MapTuple(_size_of))
         _ = (
             {"part": parts, "drops": drops}
             | "Join drops" >> beam.CoGroupByKey()
-            | "Plan writes" >> beam.Map(PlanWrites(exact, own_ids))
+            | "Plan writes" >> beam.Map(plan_write)
             | "Skip committed" >> beam.ParDo(SkipCommitted(self.committed))
-            | "Write documents" >> beam.ParDo(RunTask(WriteDocuments(workdir, own_ids)))
+            | "Write documents" >> beam.ParDo(RunTask(WriteDocuments(maker.workdir, maker.any)))
         )
+
+
+def _size_of(name: str, part: dict[str, Any]) -> tuple[str, int]:
+    """A part's name and number of documents."""
+    return name, part["documents"]
 
 
 def _parts_of(result: TaskResult) -> Iterator[tuple[str, dict[str, Any]]]:

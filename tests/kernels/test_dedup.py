@@ -2,106 +2,158 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixcurate.kernels import dedup
+from mixcurate.kernels import dedup, quality
+from mixcurate.kernels.dedup import NEAR, OWN, SAME_ID, SAME_TEXT, SAME_URL, DedupParams
+from tests.documents import real_documents
 
-#: (content hash, id hash): few distinct contents, so that most collide; they differ in one byte
-#: only, in the high or in the low word.
-CONTENTS = [bytes(16), bytes(15) + b"\1", b"\1" + bytes(15), b"\xff" * 16, bytes(8) + b"\1" * 8]
-IDS = st.binary(min_size=16, max_size=16) | st.sampled_from(CONTENTS)
-ROWS = st.lists(st.tuples(st.sampled_from(CONTENTS), IDS), max_size=30)
-
-
-def pack(parts: dict[int, list[tuple[bytes, bytes]]]) -> dedup.KeyArray:
-    packed = [
-        dedup.pack_keys(
-            pa.array([content for content, _ in rows], pa.binary(16)),
-            pa.array([document for _, document in rows], pa.binary(16)),
-            part,
-        )
-        for part, rows in parts.items()
-    ]
-    return np.concatenate([np.zeros(0, dedup.KEY), *packed])
+ALL = DedupParams(url=True)
+SMALL = DedupParams.model_validate({"near": {"ngram": 2, "bands": 2, "rows": 3}})
 
 
-def places(keys: dedup.KeyArray) -> list[tuple[int, int]]:
-    return list(zip(keys["part"].tolist(), keys["row"].tolist(), strict=True))
+def table(texts: list[str], urls: list[str | None] | None = None) -> pa.Table:
+    columns = {
+        "id": pa.array([f"d{i}" for i in range(len(texts))], pa.string()),
+        "text": pa.array(texts, pa.large_string()),
+        "url": pa.array(urls or [None] * len(texts), pa.string()),
+    }
+    return pa.table(columns)
 
 
-def brute_force(parts: dict[int, list[tuple[bytes, bytes]]]) -> dict[tuple[int, int], tuple]:
-    """Each dropped place and its survivor, by comparing every document with every other."""
-    everything = [
-        (content, document, part, row)
-        for part, rows in parts.items()
-        for row, (content, document) in enumerate(rows)
-    ]
-    result = {}
-    for content, document, part, row in everything:
-        survivor = min(other[1:] for other in everything if other[0] == content)
-        if survivor != (document, part, row):
-            result[part, row] = survivor[1:]
-    return result
+def keys(texts: list[str], urls: list[str | None] | None = None, params=ALL) -> np.ndarray:
+    kind = dedup.key_type(params, own_ids=True)
+    return dedup.document_keys(table(texts, urls), kind, params.near.ngram if params.near else 1)
 
 
-@given(ROWS, ROWS, ROWS)
-@settings(max_examples=50, deadline=None)
-def test_what_is_dropped_and_what_survives_equals_brute_force(first, second, third):
-    parts = {0: first, 1: second, 7: third}
-    dropped, survivors = dedup.duplicates(pack(parts))
-    assert dict(zip(places(dropped), places(survivors), strict=True)) == brute_force(parts)
-    assert places(dropped) == sorted(places(dropped))
-    assert len(set(places(dropped))) == len(dropped)
+def kinds_shared(first: np.void, second: np.void) -> int:
+    """The bits of the kinds of keys that two documents share."""
+    pair = np.array([first, second])
+    return sum({kind for kind, values in dedup.columns(pair) if values[0] == values[1] != 0})
 
 
-@given(ROWS, st.randoms(use_true_random=False))
-@settings(max_examples=50, deadline=None)
-def test_the_order_of_the_keys_does_not_matter(rows, random):
-    keys = pack({0: rows[:10], 1: rows[10:]})
-    order = random.sample(range(len(keys)), len(keys))
-    dropped, survivors = dedup.duplicates(keys)
-    again, same = dedup.duplicates(keys[order])
-    assert dropped.tobytes() == again.tobytes()
-    assert survivors.tobytes() == same.tobytes()
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("The cat sat.", "the  CAT\nsat", SAME_TEXT | NEAR),
+        ("The cat sat.", "The cat sat.", SAME_TEXT | NEAR),
+        ("ﬁne caf\u00e9", "fine cafe\u0301", SAME_TEXT | NEAR),
+        ("日本語", "日 本 語", SAME_TEXT | NEAR),
+        ("The cat sat.", "The sat cat.", 0),
+        ("a b", "ab", 0),
+        ("!!!", "???", 0),
+        ("!!!", "!!!", SAME_TEXT),
+        ("", "", SAME_TEXT),
+    ],
+)
+def test_what_counts_as_the_same_text(first, second, same):
+    one, two = keys([first, second])
+    assert kinds_shared(one, two) == same
 
 
-@given(ROWS, st.integers(1, 4))
-@settings(max_examples=50, deadline=None)
-def test_buckets_of_contents_can_be_searched_apart(rows, buckets):
-    keys = pack({0: rows})
-    whole, _ = dedup.duplicates(keys)
-    apart = [dedup.duplicates(keys[keys["hash_low"] % buckets == b])[0] for b in range(buckets)]
-    assert sorted(places(np.concatenate(apart))) == places(whole)
+def test_an_edited_document_is_near_and_another_one_is_not():
+    long, other = (" ".join(d["text"] for d in real_documents(20)[i : i + 10]) for i in (0, 10))
+    words = long.split()
+    edited = " ".join([*words[:200], "changed", *words[201:]])
+    one, two, three = keys([long, edited, other])
+    assert kinds_shared(one, two) == NEAR
+    assert kinds_shared(one, three) == 0
 
 
-def test_the_smallest_id_survives_wherever_it_is():
-    same = b"c" * 16
-    ids = [b"b" + bytes(15), b"\0" + b"\xff" * 15, b"b" * 16, bytes(7) + b"\1" + bytes(8)]
-    dropped, survivors = dedup.duplicates(pack({0: [(same, i) for i in ids]}))
-    assert places(dropped) == [(0, 0), (0, 1), (0, 2)]
-    assert places(survivors) == [(0, 3)] * 3
+def test_urls_meet_in_normal_form_and_nothing_meets_by_having_none():
+    found = keys(list("abcd"), ["https://www.e.org/a/", "http://e.org/a#x", None, ""])
+    assert kinds_shared(found[0], found[1]) == SAME_URL
+    assert found["url_1"].tolist()[2:] == [0, 0]
 
 
-def test_ids_compare_as_their_hex_digits_do():
-    ids = [np.random.default_rng(3).bytes(16) for _ in range(50)]
-    keys = pack({0: [(b"c" * 16, i) for i in ids]})
-    _, survivors = dedup.duplicates(keys)
-    assert ids[int(survivors["row"][0])].hex() == min(i.hex() for i in ids)
+@given(st.lists(st.text(max_size=12), max_size=8), st.integers(1, 9))
+@settings(deadline=None, max_examples=40)
+def test_keys_do_not_depend_on_neighbours_chunks_or_slices(texts, size):
+    whole = keys(texts, params=SMALL)
+    alone = [keys([text], params=SMALL)[0] for text in texts]
+    for name in ("words_1", "near_1_2_3"):
+        assert whole[name].tolist() == [one[name].tolist() for one in alone]
+    cut = pa.concat_tables(
+        [table(texts)[i : i + size] for i in range(0, len(texts), size)] or [table([])]
+    )
+    assert dedup.document_keys(cut, whole.dtype, 2).tobytes() == whole.tobytes()
+    dedup._SLICE_BYTES, before = 7, dedup._SLICE_BYTES
+    try:
+        assert keys(texts, params=SMALL).tobytes() == whole.tobytes()
+    finally:
+        dedup._SLICE_BYTES = before
 
 
-def test_of_equal_ids_the_first_place_survives():
-    one = (b"c" * 16, b"i" * 16)
-    dropped, survivors = dedup.duplicates(pack({3: [one], 1: [one, one]}))
-    assert places(dropped) == [(1, 1), (3, 0)]
-    assert places(survivors) == [(1, 0)] * 2
+def test_names_of_keys_tell_how_they_are_made():
+    near = {"near": {"ngram": 3, "bands": 4, "rows": 2}}
+    assert not dedup.key_type(None, own_ids=False).names
+    assert dedup.key_type(None, own_ids=True).names == ("id",)
+    kind = dedup.key_type(DedupParams.model_validate(near | {"exact": False}), own_ids=False)
+    assert kind.names == ("near_1_3_2",)
+    assert kind.itemsize == 32
+    assert dedup.key_type(ALL, own_ids=True).names == ("id", "words_1", "url_1", "near_1_5_8")
+    found = [kind for kind, _ in dedup.columns(np.zeros(1, dedup.key_type(ALL, own_ids=True)))]
+    assert found == [SAME_ID, SAME_TEXT, SAME_URL, *[NEAR] * 14]
 
 
-def test_nothing_in_nothing_is_a_duplicate():
-    dropped, survivors = dedup.duplicates(pack({0: []}))
-    assert len(dropped) == len(survivors) == 0
+MEMBERS = st.lists(
+    st.tuples(
+        st.integers(0, 2),  # group
+        st.sampled_from([0, 1, OWN, OWN]),
+        st.integers(0, 2),  # score
+        st.integers(0, 1),  # content
+        st.sampled_from(["a", "B", "é", "aa", ""]),
+        st.integers(0, 2**64 - 1),  # place
+    ),
+    max_size=12,
+    unique_by=lambda member: member[-1],
+)
 
 
-def test_different_contents_are_all_kept():
-    dropped, _ = dedup.duplicates(pack({0: [(content, b"i" * 16) for content in CONTENTS]}))
-    assert len(dropped) == 0
+@given(MEMBERS)
+@settings(deadline=None)
+def test_the_survivor_is_the_best_by_content_then_id(rows):
+    members = np.zeros(len(rows), dedup.MEMBER)
+    for name, column in zip(
+        ("group", "origin", "score", "content", "", "place"), zip(*rows, strict=True), strict=False
+    ):
+        if name:
+            members[name] = column
+    found = dedup.survivors(members, pa.array([row[4] for row in rows], pa.string()))
+    for row, best in zip(rows, found.tolist(), strict=True):
+        rivals = [other for other in rows if other[0] == row[0]]
+        expected = min(rivals, key=lambda r: (r[1], -r[2], r[3], r[4].encode(), r[5]))
+        assert rows[best] == expected
+
+
+def test_scores_are_bytes_or_quality_in_thousandths():
+    n_bytes = pa.table({"n_bytes": pa.array([5, 2**40], pa.int64())})
+    assert dedup.scores(n_bytes, "longest").tolist() == [5, 2**40]
+    good = dict.fromkeys(quality.INPUTS, 0.0) | {
+        "n_words": 1000.0,
+        "mean_word_length": 5.0,
+        "alpha_words": 1.0,
+        "punctuated_lines": 1.0,
+    }
+    rows = {f"signal_{n}": pa.array([v, 0.0], pa.float32()) for n, v in good.items()}
+    assert dedup.score_columns("quality") == [f"signal_{name}" for name in quality.INPUTS]
+    best, worst = dedup.scores(pa.table(rows), "quality").tolist()
+    assert best == 1000
+    assert worst < best
+
+
+@pytest.mark.parametrize(
+    ("kinds", "reason"),
+    [
+        (SAME_ID | NEAR, "duplicate_id"),
+        (SAME_TEXT | SAME_URL | NEAR, "exact_duplicate"),
+        (SAME_URL | NEAR, "duplicate_url"),
+        (NEAR, "near_duplicate"),
+    ],
+)
+def test_the_strongest_link_is_the_reason(kinds, reason):
+    found, detail = dedup.why(kinds, "d7 of ../old")
+    assert found == reason
+    assert detail.endswith(" document d7 of ../old, which is kept")

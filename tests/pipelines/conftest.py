@@ -20,7 +20,7 @@ RECIPE = {
     "name": "small",
     "workdir": "work",
     "inputs": [{"path": "in/*.jsonl", "source": "reference"}],
-    "ingest": {"part_documents": 60},
+    "ingest": {"part_documents": 60, "dedup": {"near": None}},
     "embed": {"max_tokens": 16},
     "cluster": {"k": 24, "prune": {"min_quality": 0.4}, "merge": {"domains": 4}},
     "mixture": {"strategy": "uniform", "budget_tokens": 24_000, "max_epochs": 8},
