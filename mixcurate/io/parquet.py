@@ -63,18 +63,19 @@ def read_parquet(
     yield from builder.rest()
 
 
-def row_group_sizes(source: str | IO[bytes]) -> list[int]:
-    """Stored bytes of each row group; none for what cannot be read as Parquet."""
+def row_group_sizes(stream: IO[bytes]) -> list[int]:
+    """About the stored bytes of each row group; none for what cannot be read as Parquet.
+
+    They are shares of the file by uncompressed size. pyarrow tells stored sizes only with the rest
+    of a column's metadata, and ends the process where that is broken.
+    """
     try:
-        with pq.ParquetFile(source, pre_buffer=False) as file:
-            groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
-            return [
-                sum(
-                    group.column(column).total_compressed_size
-                    for column in range(group.num_columns)
-                )
-                for group in groups
-            ]
+        with pq.ParquetFile(stream, pre_buffer=False) as file:
+            metadata = file.metadata
+            groups = range(file.num_row_groups)
+            shares = [max(0, metadata.row_group(group).total_byte_size) for group in groups]
+            stored = stream.seek(0, 2) - metadata.serialized_size
+            return [share * stored // max(1, sum(shares)) for share in shares]
     except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         reraise_io(error)
         return []

@@ -10,10 +10,13 @@ import random
 import tarfile
 from unittest import mock
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mixcurate.io import compression
 from mixcurate.io.compression import open_plain
+from mixcurate.io.parquet import row_group_sizes
 from mixcurate.io.records import FieldParams
 from mixcurate.io.tar import read_tar
 
@@ -41,3 +44,14 @@ def test_a_tar_that_ends_in_padding_tells_its_end_and_not_a_place_behind_it(pack
     stream = open_plain(io.BytesIO(pack(sink.getvalue()[:600])), "x")
     (batch,) = read_tar(stream, fields=FieldParams())
     assert [rejection.position for rejection in batch.rejected] == [600]
+
+
+def test_no_footer_of_a_parquet_file_ends_the_process() -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": [{"b": "inner", "c": [1, None]}] * 5}), sink, store_schema=False)
+    data = sink.getvalue()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    for at in range(footer, len(data)):
+        for change in (1, 2, 4, 8):
+            broken = data[:at] + bytes([data[at] ^ change]) + data[at + 1 :]
+            assert len(row_group_sizes(io.BytesIO(broken))) < 100
