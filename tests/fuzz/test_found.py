@@ -24,7 +24,7 @@ from mixcurate.io.tar import read_tar
 @pytest.mark.parametrize("pack", [bz2.compress, lzma.compress])
 def test_output_that_fills_its_bound_as_the_input_ends_is_not_a_cut_file(pack) -> None:
     content = random.Random(1).randbytes(500)
-    for bound in range(40, 120):
+    for bound in range(40, 120, 3):
         with (
             mock.patch.object(compression, "_INPUT", 48),
             mock.patch.object(compression, "_OUTPUT", bound),
@@ -41,14 +41,15 @@ def test_a_tar_that_ends_in_padding_tells_its_end_and_not_a_place_behind_it(pack
         header = tarfile.TarInfo("a.txt")
         header.size = 3
         archive.addfile(header, io.BytesIO(b"abc"))
-    stream = open_plain(io.BytesIO(pack(sink.getvalue()[:600])), "x")
-    (batch,) = read_tar(stream, fields=FieldParams())
+    with mock.patch.object(compression, "_OUTPUT", 80):
+        stream = open_plain(io.BytesIO(pack(sink.getvalue()[:600])), "x")
+        (batch,) = read_tar(stream, fields=FieldParams())
     assert [rejection.position for rejection in batch.rejected] == [600]
 
 
 def test_no_footer_of_a_parquet_file_ends_the_process() -> None:
     sink = io.BytesIO()
-    pq.write_table(pa.table({"a": [{"b": "inner", "c": [1, None]}] * 5}), sink, store_schema=False)
+    pq.write_table(pa.table({"a": [{"b": "inner"}] * 5}), sink, store_schema=False)
     data = sink.getvalue()
     footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
     for at in range(footer, len(data)):
