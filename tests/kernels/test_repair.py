@@ -4,7 +4,7 @@ import unicodedata
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixcurate.kernels.repair import repair, repair_text
@@ -86,6 +86,7 @@ letters = st.sampled_from(
     ),
     st.integers(0, 2),
 )
+@example(["One.\nÂ Two", "1\nÃ la"], 0)
 def test_a_batch_is_repaired_as_each_of_its_texts(texts, skipped):
     found = repair(column(texts)[skipped:])
     expected = [repair_text(text) for text in texts[skipped:]]
