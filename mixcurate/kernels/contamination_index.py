@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from mixcurate.errors import InputError
 from mixcurate.kernels.words import Words, ngrams, normalise, split_words
 
 Int64Array = npt.NDArray[np.int64]
@@ -204,6 +205,22 @@ def _reports(
         )
         for number, name in enumerate(sets)
     ]
+
+
+def require_searchable(index: ContaminationIndex) -> None:
+    """Refuse an index with a set of which not one item is searched.
+
+    Raises:
+        InputError: names the set and why its items are left out.
+    """
+    for report in index.reports:
+        if report.by_ngrams + report.whole == 0:
+            raise InputError(
+                f"evaluation set {report.name}: none of its {report.items:,} items can be searched:"
+                f" {report.too_short:,} have fewer than {index.min_words} words, of"
+                f" {report.template:,} every n-gram is shared by too many. Give more `fields`, or"
+                " lower `min_words`."
+            )
 
 
 def _words(items: Items) -> tuple[Words, npt.NDArray[np.bool_]]:

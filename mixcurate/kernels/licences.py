@@ -185,7 +185,7 @@ def check_allowed(allow: list[str]) -> None:
     for name in allow:
         if name not in CLASSES and _class_of(_identify(name)) == "unknown":
             raise RequestError(
-                f"licences.allow: {name!r} is no class of licences and no licence that is known;"
+                f"ingest.licences: {name!r} is no class of licences and no licence that is known;"
                 f" {nearest(name, CLASSES)} Or give an SPDX identifier, such as CC-BY-4.0."
             )
 

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mixcurate.errors import InputError
 from mixcurate.kernels.contamination import HITS, Hits, cut, find, hit_table
 from mixcurate.kernels.contamination_index import (
     ContaminationIndex,
     Items,
     build_index,
     gather_items,
+    require_searchable,
 )
 from mixcurate.kernels.words import normalise
 from tests.documents import real_documents
@@ -298,3 +300,13 @@ def test_an_index_is_made_of_tables_and_comes_back_from_its_parts():
     assert again.reports == index.reports
     texts = column(["one two three, four five six", "eight nine ten", "two three four"])
     assert find(texts, again).item.tolist() == find(texts, index).item.tolist() == [0, 1, 2]
+
+
+def test_a_set_of_which_nothing_is_searched_is_an_error_that_says_why():
+    require_searchable(index_of(["one two three"], ["four five"]))
+    same = [f"{number} the same three" for number in range(9)]
+    with pytest.raises(InputError, match=r"set1: none of its 2 items .* 2 have fewer than 2 words"):
+        require_searchable(index_of(["one two three"], ["one", "two"]))
+    searched = index_of(["the same three", *same], ngram=3, template_items=1)
+    assert searched.reports[0].template == 1
+    require_searchable(searched)
