@@ -46,6 +46,11 @@ _SET = click.option(
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 _QUIET = click.option("--quiet", is_flag=True, help="No progress on stderr.")
+_MAX_DROP = click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 1),
+    help="Stop if ingest drops a larger share of the records, such as 0.6.",
+)
 _BEAM = click.argument("beam_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS]")
 
 
@@ -53,6 +58,7 @@ _BEAM = click.argument("beam_args", nargs=-1, type=click.UNPROCESSED, metavar="[
 @_RECIPE
 @_BEAM
 @_SET
+@_MAX_DROP
 @click.option("--until", type=click.Choice(_STAGES), help="Stop after this stage.")
 @_JSON
 @_QUIET
@@ -60,16 +66,43 @@ def run(
     recipe: str,
     beam_args: tuple[str, ...],
     overrides: tuple[str, ...],
+    max_drop: float | None,
     until: str | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Run all stages of RECIPE; what is finished is not done again."""
-    job = _job(recipe, overrides, beam_args, quiet)
+    job = _job(recipe, overrides + _drop_guard(max_drop), beam_args, quiet)
     from pipelines.start import run_stages
 
     stop = _STAGES.index(until) + 1 if until else len(_STAGES)
     click.echo(run_stages(job, _STAGES[:stop], as_json=as_json))
+
+
+def _drop_guard(max_drop: float | None) -> tuple[str, ...]:
+    return () if max_drop is None else (f"ingest.max_drop={max_drop}",)
+
+
+@main.command()
+@_RECIPE
+@_BEAM
+@_SET
+@_MAX_DROP
+@_JSON
+@_QUIET
+def ingest(
+    recipe: str,
+    beam_args: tuple[str, ...],
+    overrides: tuple[str, ...],
+    max_drop: float | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Raw inputs of RECIPE to clean documents."""
+    job = _job(recipe, overrides + _drop_guard(max_drop), beam_args, quiet)
+    from pipelines.start import run_stages
+
+    click.echo(run_stages(job, ("ingest",), as_json=as_json))
 
 
 def _add_stage(name: str, what: str) -> None:
@@ -92,7 +125,6 @@ def _add_stage(name: str, what: str) -> None:
         click.echo(run_stages(job, (name,), as_json=as_json))
 
 
-_add_stage("ingest", "Raw inputs of RECIPE to clean documents.")
 _add_stage("embed", "Documents to vectors.")
 _add_stage("cluster", "Vectors to clusters and named domains.")
 _add_stage("score", "Quality, diversity and weight of each document.")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 
 from mixcurate.errors import RequestError, nearest
 from mixcurate.io import readers, storage
 from mixcurate.io.readers import ReadTask
 from mixcurate.io.workdir import Part, Success, TaskResult
-from mixcurate.kernels import filters
+from mixcurate.kernels import filters, licences
 from mixcurate.kernels.cleaning import IngestParams
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.models import language
@@ -17,20 +18,23 @@ from mixcurate.models.tokenizer import token_counter
 from mixcurate.transforms.ingest import Extract, Ingest
 from mixcurate.transforms.keyfiles import EXTRACT, INGEST
 from mixcurate.transforms.tasks import Task, split, summarise
+from pipelines.accounting import check_drop, fill_tokens, idle_steps
 from pipelines.against import earlier_runs
+from pipelines.decontaminate import index_of
 from pipelines.job import Job, finish, resolve, say_resumed, up_to_date
 
-VERSION = "1"
+VERSION = "2"
 
-#: Bytes of input that one core ingests in a second, measured; only decides about processes.
-_BYTES_PER_SECOND = {"warc": 4e5, "wet": 5e5, "jsonl": 1.5e6, "parquet": 8e5, "arrow": 1.5e6}
+#: Bytes of input that one core ingests in a second, roughly; only decides about processes.
+_BYTES_PER_SECOND = {"warc": 4e5, "wet": 5e5, "parquet": 8e5}
+_BYTES_PER_SECOND_OF_TEXT = 1.5e6
 
 
 def run(job: Job) -> Success:
     """Ingest, or say that it is up to date."""
     started = time.perf_counter()
-    params, bounds = _checked(job)
-    earlier = earlier_runs(job)
+    params = _checked(job)
+    earlier, index = earlier_runs(job), index_of(job)
     reads = [
         task
         for index, source in enumerate(job.recipe.inputs)
@@ -38,13 +42,15 @@ def run(job: Job) -> Success:
             index, source, base=job.base, task_bytes=int(params.task_bytes)
         )
     ]
-    tasks = [_task(job, read, params) for read in reads]
+    tasks = [_task(job, read, params, index.seal if index else "") for read in reads]
     mark = fingerprint(
         INGEST, *(task.fingerprint for task in tasks), *(run.seal for run in earlier)
     )
     if success := up_to_date(job, INGEST, mark):
         return success
-    work_seconds = sum(read.size / _BYTES_PER_SECOND[read.format] for read in reads)
+    work_seconds = sum(
+        read.size / _BYTES_PER_SECOND.get(read.format, _BYTES_PER_SECOND_OF_TEXT) for read in reads
+    )
     work = split(job.workdir, EXTRACT, tasks)
     say_resumed(job, INGEST, len(work.done), len(tasks))
     committed = job.workdir.committed(INGEST)
@@ -53,8 +59,8 @@ def run(job: Job) -> Success:
             workdir=job.workdir,
             inputs=list(job.recipe.inputs),
             params=params,
-            bounds=bounds,
             threads=job.threads(work_seconds),
+            index=index.folder if index else None,
         ),
         split=work,
         committed={
@@ -69,27 +75,43 @@ def run(job: Job) -> Success:
     ):
         job.run_pipeline(INGEST, stage.build, work_seconds=work_seconds)
     success = _success(job, mark, tasks, reads)
+    check_drop(success, params.max_drop)
+    for step in idle_steps(params, success):
+        job.reporter.say(f"ingest: warning: ingest.{step} neither dropped nor changed a document")
     storage.remove(job.workdir.path("_stages", EXTRACT, "parts"))
     return finish(job, INGEST, success, started)
 
 
-def _checked(job: Job) -> tuple[IngestParams, dict[str, filters.Bounds]]:
-    """Parameters with paths resolved, after the checks that need more than types."""
+def _checked(job: Job) -> IngestParams:
+    """Parameters with paths resolved, after the checks that need more than types.
+
+    Raises:
+        RequestError: a language, signal or licence that is unknown.
+        InputError: the tokenizer cannot be read.
+    """
     params = job.recipe.ingest
-    for code in params.languages:
-        if code not in language.known_languages():
-            hint = nearest(code, language.known_languages())
-            raise RequestError(f"ingest.languages: unknown language {code!r}; {hint}")
+    _check_languages("ingest.languages", params.languages)
+    for number, source in enumerate(job.recipe.inputs):
+        _check_languages(f"inputs.{number}.languages", source.languages or [])
+    filters.rules(params.filters, params.thresholds)
+    licences.check_allowed(params.licences)
     if params.tokenizer != "embedded":
         path = resolve(job.base, params.tokenizer)
         params = params.model_copy(update={"tokenizer": path})
         token_counter(path, 1)
-    return params, filters.rules(params.filters, params.thresholds)
+    return params
 
 
-def _task(job: Job, read: ReadTask, params: IngestParams) -> Task:
+def _check_languages(key: str, codes: list[str]) -> None:
+    for code in codes:
+        if code not in language.known_languages():
+            hint = nearest(code, language.known_languages())
+            raise RequestError(f"{key}: unknown language {code!r}; {hint}")
+
+
+def _task(job: Job, read: ReadTask, params: IngestParams, evaluation: str) -> Task:
     source = job.recipe.inputs[read.input].model_copy(update={"path": ""})
-    settings = params.model_dump_json(exclude={"dedup", "task_bytes", "tokenizer"})
+    settings = params.model_dump_json(exclude={"dedup", "task_bytes", "tokenizer", "max_drop"})
     tokenizer = params.tokenizer
     if tokenizer != "embedded":
         tokenizer = storage.digest(tokenizer)
@@ -97,6 +119,7 @@ def _task(job: Job, read: ReadTask, params: IngestParams) -> Task:
         EXTRACT,
         VERSION,
         settings,
+        evaluation,
         tokenizer,
         source.model_dump_json(),
         read.shown_path,
@@ -135,7 +158,12 @@ def _success(job: Job, mark: str, tasks: list[Task], reads: list[ReadTask]) -> S
         if read.start == 0
         for os_size in [storage.size(read.path)]
     ]
-    return dataclasses.replace(
+    changed: Counter[str] = Counter()
+    for result in extracted:
+        changed.update(result.details["changed"])
+    duplicates = sum(size for r in written for size, _ in r.rejected_sizes.values())
+    document_bytes = sum(r.details["document_bytes"] for r in extracted) - duplicates
+    total = dataclasses.replace(
         summary,
         documents_in=sum(r.documents_in for r in extracted),
         documents_out=sum(r.documents_out for r in written),
@@ -143,5 +171,8 @@ def _success(job: Job, mark: str, tasks: list[Task], reads: list[ReadTask]) -> S
         details={
             "inputs": inputs,
             "text_bytes": sum(r.details["text_bytes"] for r in extracted),
+            "document_bytes": document_bytes,
+            "changed": dict(sorted(changed.items())),
         },
     )
+    return dataclasses.replace(total, rejected_sizes=fill_tokens(total, document_bytes))

@@ -37,6 +37,8 @@ class DedupParams(Params):
     keep: Literal["longest", "quality"] = "longest"
     """Which of linked documents survives: the one of most bytes, or of the best heuristic quality.
     Ties go by the text's hash, then by the smallest id."""
+    paragraphs: bool = True
+    """Take paragraphs out of a document that repeat an earlier one of it."""
     against: list[str] = Field(default=[])
     """Workdirs of earlier runs: what is linked to a document that they kept is dropped."""
 

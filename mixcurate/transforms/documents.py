@@ -46,13 +46,13 @@ class WriteDocuments:
         source = extracted_path(self.workdir, task.name)
         target = self.workdir.part(INGEST, task.name)
         reasons: dict[str, int] = {}
+        sizes: dict[str, list[int]] = {}
         outputs: list[Output] = []
         kept, tokens = task.payload["documents"], task.payload["tokens"]
         if drops:
             table = partfiles.read_table(source)
             rejected = _rejected_rows(table, drops)
-            for row in rejected:
-                reasons[str(row["reason"])] = reasons.get(str(row["reason"]), 0) + 1
+            reasons, sizes = partfiles.tally(rejected)
             path = self.workdir.rejected(INGEST, task.name)
             partfiles.write_rejected(path, rejected)
             outputs.append(self.workdir.output(path))
@@ -78,6 +78,7 @@ class WriteDocuments:
             documents_out=kept,
             tokens=tokens,
             rejected=reasons,
+            rejected_sizes=sizes,
         )
 
     def _write_keys(
@@ -96,7 +97,8 @@ class WriteDocuments:
 
 def _rejected_rows(table: pa.Table, drops: list[tuple[int, int, str]]) -> list[dict[str, object]]:
     """One rejected row per dropped document, naming the document that stays."""
-    picked = table.select(["id", "source", "path", "position", "text"])
+    columns = ["id", "source", "path", "position", "n_bytes", "n_tokens", "text"]
+    picked = table.select(columns)
     picked = picked.take([row for row, _, _ in drops])
     rows: list[dict[str, object]] = []
     for (_, kinds, survivor), document in zip(drops, picked.to_pylist(), strict=True):

@@ -8,6 +8,7 @@ duplicate is rewritten without it.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +20,10 @@ from mixcurate.io import partfiles, readers, storage
 from mixcurate.io.readers import InputParams, ReadTask
 from mixcurate.io.workdir import Heartbeat, Output, TaskResult, Workdir
 from mixcurate.kernels.cleaning import IngestParams
-from mixcurate.kernels.filters import Bounds
 from mixcurate.kernels.signals import SIGNALS
-from mixcurate.models.extract import main_text
+from mixcurate.models.extract import extractor
 from mixcurate.tables import documents_schema
-from mixcurate.transforms.cleaning import Cleaner
+from mixcurate.transforms.cleaning import Cleaned, Cleaner, params_for
 from mixcurate.transforms.documents import WriteDocuments, plan_write
 from mixcurate.transforms.duplicates import FindDuplicates
 from mixcurate.transforms.keyfiles import (
@@ -44,7 +44,7 @@ class _PartWriter:
         self._workdir, self._task, self._params = workdir, task, params
         self._maker = maker
         self._batches: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
+        self._rows = self._bytes = self.total_bytes = 0
         self.parts: list[dict[str, Any]] = []
         self.outputs: list[Output] = []
 
@@ -59,7 +59,8 @@ class _PartWriter:
             count = min(fitting, self._params.part_documents - self._rows, batch.num_rows - start)
             self._batches.append(batch.slice(start, count))
             self._rows += count
-            self._bytes += int(ends[start + count - 1]) - before
+            added = int(ends[start + count - 1]) - before
+            self._bytes, self.total_bytes = self._bytes + added, self.total_bytes + added
             start += count
             full = self._bytes >= int(self._params.part_bytes)
             if full or self._rows >= self._params.part_documents:
@@ -90,8 +91,9 @@ class Extract:
     workdir: Workdir
     inputs: list[InputParams]
     params: IngestParams
-    bounds: dict[str, Bounds]
     threads: int
+    index: str | None = None
+    """Where the index of the evaluation sets is, if documents are searched for any."""
     stage: str = EXTRACT
 
     def keys(self, earlier: tuple[Earlier, ...] = ()) -> KeyMaker:
@@ -103,49 +105,75 @@ class Extract:
         """Extract one input file or range."""
         read_task = ReadTask(**task.payload)
         source = self.inputs[read_task.input]
+        params = params_for(self.params, source)
         cleaner = Cleaner(
             source=source.source,
             licence=source.licence,
             path=read_task.shown_path,
-            params=self.params,
-            bounds=self.bounds,
+            params=params,
             threads=self.threads,
+            index=self.index,
         )
         writer = _PartWriter(self.workdir, task.name, self.params, self.keys())
+        losses = _Losses()
         rows_in = tokens = bytes_in = 0
-        rejected: list[dict[str, object]] = []
-        for raw in readers.read(read_task, source, extract=main_text):
+        for raw in readers.read(read_task, source, extract=extractor(params.extractor)):
             rows_in += raw.documents.num_rows + len(raw.rejected)
             bytes_in += raw.documents.column("text").nbytes
             cleaned = cleaner.clean(raw, stage=INGEST)
-            rejected += cleaned.rejected
+            losses.add(cleaned)
             writer.add(cleaned.documents)
             found = int(np.sum(cleaned.documents.column("n_tokens").to_numpy(), dtype=np.int64))
             tokens += found
             heartbeat.beat(raw.documents.num_rows, found)
         writer.close()
-        outputs = writer.outputs
-        if rejected:
-            path = self.workdir.rejected(EXTRACT, task.name)
-            partfiles.write_rejected(path, rejected)
-            outputs.append(self.workdir.output(path))
-        reasons: dict[str, int] = {}
-        for row in rejected:
-            reasons[str(row["reason"])] = reasons.get(str(row["reason"]), 0) + 1
+        reasons, sizes = partfiles.tally(losses.rejected)
         return TaskResult(
             task=task.name,
             fingerprint=task.fingerprint,
-            outputs=outputs,
+            outputs=writer.outputs + losses.write(self.workdir, task.name),
             documents_in=rows_in,
             documents_out=sum(part["documents"] for part in writer.parts),
             tokens=tokens,
             rejected=reasons,
+            rejected_sizes=sizes,
             details={
                 "parts": writer.parts,
                 "text_bytes": bytes_in,
+                "document_bytes": writer.total_bytes,
+                "changed": dict(losses.changed),
                 "etag": storage.etag(read_task.path) if read_task.start == 0 else None,
             },
         )
+
+
+class _Losses:
+    """What cleaning took away from the documents of one task."""
+
+    def __init__(self) -> None:
+        self.rejected: list[dict[str, object]] = []
+        self.changed: Counter[str] = Counter()
+        self._hits: list[pa.RecordBatch] = []
+
+    def add(self, cleaned: Cleaned) -> None:
+        """Collect the losses of a batch."""
+        self.rejected += cleaned.rejected
+        self.changed.update(cleaned.changed)
+        if cleaned.hits is not None and cleaned.hits.num_rows:
+            self._hits.append(cleaned.hits)
+
+    def write(self, workdir: Workdir, task: str) -> list[Output]:
+        """Write the rejected rows, and what of the evaluation sets was found."""
+        outputs = []
+        if self.rejected:
+            path = workdir.rejected(EXTRACT, task)
+            partfiles.write_rejected(path, self.rejected)
+            outputs.append(workdir.output(path))
+        if self._hits:
+            path = workdir.path("contamination", f"part-{task}.parquet")
+            partfiles.write_table(path, pa.Table.from_batches(self._hits))
+            outputs.append(workdir.output(path))
+        return outputs
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,24 +8,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixcurate.io.readers import InputParams
 from mixcurate.io.records import RawBatch, Rejection
 from mixcurate.kernels import filters, hashing
 from mixcurate.kernels.cleaning import IngestParams
 from mixcurate.kernels.signals import SIGNALS, text_signals
 from mixcurate.models.embedded import tekken
 from mixcurate.tables import RAW, REJECTED, documents_schema
-from mixcurate.transforms.cleaning import Cleaned, Cleaner
+from mixcurate.transforms.cleaning import Cleaned, Cleaner, params_for
 
 GOOD = (
     "The committee that met on Tuesday agreed to build the new library with money of the town, "
     "and the architects have until March to show their plans. "
 )
-DOCUMENT = "\n".join(f"{GOOD}{number} people were there." for number in ("Twelve", "Forty", "Six"))
-GERMAN = "\n".join(
-    f"Der Ausschuss hat am Dienstag beschlossen, die neue Bücherei der Stadt zu bauen, und die "
-    f"Architekten sollen bis März ihre Pläne zeigen. Es waren {n} Leute da."
-    for n in range(5)
-)
+DOCUMENT = """\
+The committee that met on Tuesday agreed to build the new library with money of the town.
+Architects have until March to show their plans, and people may say what they think of them.
+A first sketch has large windows to the south and a garden on the roof.
+Some would rather keep the old house near the river, which was a school until the war.
+Whoever wants to help can come to the market on Saturday; there will be coffee."""
+GERMAN = """\
+Der Ausschuss hat am Dienstag beschlossen, die neue Bücherei mit dem Geld der Stadt zu bauen.
+Bis März sollen die Architekten ihre Pläne zeigen, und jeder darf sagen, was er davon hält.
+Ein erster Entwurf hat große Fenster nach Süden und einen Garten auf dem Dach.
+Manche möchten lieber das alte Haus am Fluss behalten, das bis zum Krieg eine Schule war.
+Wer helfen will, kommt am Samstag auf den Markt; es gibt dort auch Kaffee und Kuchen."""
 
 #: One document for each rule of Gopher that is the first it fails.
 BAD = {
@@ -57,15 +64,17 @@ def raw(texts: list[str], rejected: list[Rejection] | None = None, **columns: li
     return RawBatch(pa.RecordBatch.from_arrays(arrays, schema=RAW), rejected or [])
 
 
-def clean(batch: RawBatch, licence: str | None = None, **params: object) -> Cleaned:
-    ingest = IngestParams.model_validate(params)
+def clean(
+    batch: RawBatch, licence: str | None = None, index: str | None = None, **params: object
+) -> Cleaned:
+    ingest = IngestParams.model_validate({"dedup": {"paragraphs": False}} | params)
     cleaner = Cleaner(
         source="crawl",
         licence=licence,
         path="crawl/a.jsonl",
         params=ingest,
-        bounds=filters.rules(ingest.filters, ingest.thresholds),
         threads=1,
+        index=index,
     )
     cleaned = cleaner.clean(batch, stage="ingest")
     assert cleaned.documents.schema.equals(documents_schema(list(SIGNALS)))
@@ -125,6 +134,8 @@ def test_what_the_reader_rejected_is_passed_on_without_an_id():
             "reason": "invalid_json",
             "detail": "line 7",
             "excerpt": "{oops",
+            "n_bytes": None,
+            "n_tokens": None,
         }
     ]
 
@@ -165,7 +176,7 @@ def test_the_columns_of_a_document_are_those_of_its_text():
     assert row["id"] == ids[0].as_py()
     assert (row["source"], row["path"], row["position"]) == ("crawl", "crawl/a.jsonl", 10)
     assert (row["url"], row["metadata"]) == ("https://example.org/", '{"a":1}')
-    assert row["licence"] == "cc-by-4.0"
+    assert row["licence"] == "CC-BY-4.0"
     assert row["language"] == "en"
     assert row["language_score"] > 0.5
     assert row["n_tokens"] == len(tekken().encode_ordinary(DOCUMENT))
@@ -178,8 +189,72 @@ def test_the_columns_of_a_document_are_those_of_its_text():
 
 def test_the_licence_of_the_input_fills_in_where_a_document_names_none():
     batch = raw([DOCUMENT, DOCUMENT], licence=["mit", None])
-    assert clean(batch, licence="cc0").documents.column("licence").to_pylist() == ["mit", "cc0"]
-    assert clean(batch).documents.column("licence").to_pylist() == ["mit", None]
+    filled = clean(batch, licence="cc0").documents.column("licence").to_pylist()
+    assert filled == ["MIT", "CC0-1.0"]
+    assert clean(batch).documents.column("licence").to_pylist() == ["MIT", None]
+
+
+def test_only_allowed_licences_stay():
+    batch = raw([DOCUMENT] * 4, licence=["cc-by-4.0", None, "CC BY-NC 4.0", "MIT"])
+    cleaned = clean(batch, licences=["permissive"])
+    assert cleaned.documents.column("licence").to_pylist() == ["CC-BY-4.0", "MIT"]
+    assert [(row["position"], row["detail"]) for row in cleaned.rejected] == [
+        (11, "licence unknown (unknown) is not in ingest.licences"),
+        (12, "licence CC-BY-NC-4.0 (non_commercial) is not in ingest.licences"),
+    ]
+
+
+def test_texts_are_repaired_before_anything_is_told_of_them():
+    (row,) = clean(raw([DOCUMENT.replace("committee", "comitÃ©")])).documents.to_pylist()
+    assert "comité that" in row["text"]
+    assert row["n_bytes"] == len(row["text"].encode())
+    kept = clean(raw([DOCUMENT.replace("committee", "comitÃ©")]), repair=False)
+    assert "comitÃ©" in kept.documents.column("text")[0].as_py()
+
+
+def test_lines_that_are_no_content_go_before_signals_are_computed():
+    cleaned = clean(raw([f"{DOCUMENT}\nRead our privacy policy now.", DOCUMENT]), filters="c4")
+    assert [text.count("policy") for text in cleaned.documents.column("text").to_pylist()] == [0, 0]
+    assert cleaned.changed == {"boilerplate": 1}
+    kept = clean(raw([f"{DOCUMENT}\nRead our privacy policy now."]), filters="c4", boilerplate=[])
+    assert (
+        kept.documents.column("signal_n_words")[0].as_py()
+        == cleaned.documents.column("signal_n_words")[0].as_py() + 5
+    )
+
+
+def test_a_document_of_nothing_but_boilerplate_is_rejected():
+    cleaned = clean(raw(["Home | News | Contact\nShare"]), boilerplate=["short", "navigation"])
+    assert reasons(cleaned) == {"empty": 1}
+    assert cleaned.rejected[0]["detail"] == "all lines are boilerplate"
+
+
+def test_paragraphs_that_repeat_are_taken_out_unless_duplicates_are_kept():
+    text = f"{GOOD * 2}\n{DOCUMENT}\n{GOOD * 2}"
+    cleaned = clean(raw([text]), filters=None, dedup={})
+    assert cleaned.documents.column("text")[0].as_py() == f"{GOOD * 2}\n{DOCUMENT}"
+    assert cleaned.changed == {"paragraphs": 1}
+    for dedup in (None, {"paragraphs": False}):
+        kept = clean(raw([text]), filters=None, dedup=dedup)
+        assert kept.documents.column("text")[0].as_py() == text.strip()
+
+
+def test_personal_data_is_masked_or_drops_its_document():
+    text = f"{DOCUMENT} Write to ann.lee@web.de today."
+    cleaned = clean(raw([text, DOCUMENT]), pii={"emails": "mask"})
+    assert "Write to <EMAIL> today." in cleaned.documents.column("text")[0].as_py()
+    assert cleaned.changed == {"pii": 1}
+    dropped = clean(raw([text, DOCUMENT]), pii={"emails": "drop"})
+    assert reasons(dropped) == {"pii": 1}
+    assert dropped.documents.num_rows == 1
+
+
+def test_an_input_has_its_own_languages_filters_and_extractor():
+    params = IngestParams(languages=["en"], filters="gopher")
+    source = InputParams(path="a", languages=[], filters="none", extractor="resiliparse")
+    own = params_for(params, source)
+    assert (own.languages, own.filters, own.extractor) == ([], "none", "resiliparse")
+    assert params_for(params, InputParams(path="a")) == params
 
 
 def test_an_own_id_is_kept_also_of_a_rejected_document():
