@@ -27,6 +27,9 @@ _PLAIN = bytes(
 #: Stands between pieces of text that are normalised together.
 _BETWEEN = b"\1"
 
+#: Runs with wide characters are taken out of a batch if it has this many bytes for each.
+_FEW_BYTES = 32
+
 #: Whitespace beyond ASCII: its bytes in UTF-8, by their number.
 _WIDE_SPACES = [
     char.encode()
@@ -97,6 +100,9 @@ def _replace_wide(raw: bytes, plain: bytes, bounds: Int64Array) -> tuple[bytes, 
     after = np.searchsorted(cuts, np.flatnonzero(data >= 128), side="right")
     after = after[np.diff(after, prepend=-1) > 0]
     starts, ends = cuts[after - 1], cuts[after]
+    if len(starts) * _FEW_BYTES > len(raw):  # little is spared, and each run is an object
+        filled = np.flatnonzero(np.diff(bounds))
+        starts, ends = bounds[filled], bounds[filled + 1]
     runs = [raw[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
     forms = _BETWEEN + _normal_forms(_BETWEEN.join(runs)) + _BETWEEN
     between = np.flatnonzero(np.frombuffer(forms, np.uint8) == _BETWEEN[0])
