@@ -158,7 +158,7 @@ def build_index(
     parts = [(hashes[~template], owners[~template])]
     parts += [_by_hash(words, short & (lengths == n), n) for n in short_lengths]
     hashes, owners = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.lexsort((owners, hashes))
+    order = np.argsort(hashes, kind="stable")  # items are in order already
     heads = _heads(words, short, min_words)
     grams = np.bincount(owners, minlength=len(lengths)).astype(np.int32)
     long = fresh & (lengths >= ngram)
@@ -239,7 +239,7 @@ def _by_hash(words: Words, chosen: npt.NDArray[np.bool_], n: int) -> tuple[UInt6
     counts = np.diff(offsets)
     keep = np.repeat(chosen, counts)
     hashes, owners = hashes[keep], np.repeat(np.arange(len(counts)), counts)[keep]
-    order = np.lexsort((owners, hashes))
+    order = np.argsort(hashes, kind="stable")  # items are in order already
     hashes, owners = hashes[order], owners[order]
     new = np.ones(len(hashes), bool)
     new[1:] = (hashes[1:] != hashes[:-1]) | (owners[1:] != owners[:-1])
