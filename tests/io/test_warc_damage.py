@@ -129,7 +129,7 @@ def test_a_failing_disk_is_no_rejection() -> None:
         collect(read_wet(open_plain(Failing(b"".join(WETS) * 9), "x")))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_damage_never_raises_and_never_invents(data: st.DataObject) -> None:
     parts = [wet(b"one"), response(), response(chunked(PAGE), "Transfer-Encoding: chunked")]

@@ -56,7 +56,7 @@ def test_a_position_is_where_a_range_request_finds_the_record(codec: str) -> Non
 
 
 @pytest.mark.parametrize("codec", PACK)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_ranges_give_what_the_whole_file_gives(codec: str, data: st.DataObject) -> None:
     stored = bytearray(b"".join(STORED[codec]))

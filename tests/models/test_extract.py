@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixcurate.models import extract as module
+from mixcurate.models.extract import ExtractorName, Page, extractor
 from mixcurate.models.extract import main_text as extract
+
+NAMES = get_args(ExtractorName)
 
 
 def main_text(payload: bytes, charset: str | None, url: str | None) -> str | None:
@@ -38,13 +44,17 @@ GERMAN = (
 )
 
 
-def test_the_article_stays_and_the_boilerplate_goes():
-    text = main_text(PAGE.encode(), "utf-8", "https://example.org/bridge")
-    assert text is not None
+@pytest.mark.parametrize("name", NAMES)
+def test_the_article_stays_and_the_boilerplate_goes(name):
+    page = extractor(name)(PAGE.encode(), "utf-8", "https://example.org/bridge")
+    assert page is not None
+    assert page.title == "Bridge closed"
+    assert page.licence is None
+    text = page.text
     assert ARTICLE in text
     assert SECOND in text
     assert "312 metres" in text
-    for boilerplate in ("Imprint", "tracker", "color", "Copyright", "comment", "<p>"):
+    for boilerplate in ("Imprint", "tracker", "color", "Copyright", "<p>"):
         assert boilerplate not in text
 
 
@@ -120,3 +130,46 @@ def test_garbage_in_a_page_gives_text_or_none(garbage, charset):
 def test_the_same_page_gives_the_same_text_again():
     first = main_text(PAGE.encode(), None, None)
     assert [main_text(PAGE.encode(), None, None) for _ in range(3)] == [first] * 3
+
+
+def test_the_default_is_auto_and_extractors_are_made_once():
+    assert extract(PAGE.encode(), None, None) == extractor("auto")(PAGE.encode(), None, None)
+    assert extractor("auto") is extractor("auto")
+    assert isinstance(extract(PAGE.encode(), None, None), Page)
+
+
+HOSTILE = {
+    "divs": "<div>" * 100_000 + "text" + "</div>" * 100_000,
+    "paragraphs": "<div><p>some words of text here.</p>" * 20_000,
+    "lists": "<ul><li>" * 30_000 + "text",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("page", HOSTILE)
+def test_elements_nested_too_deeply_are_refused(name, page):
+    with pytest.raises(ValueError, match="nested too deeply"):
+        extractor(name)(HOSTILE[page].encode(), None, None)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<p>" + "<" * 100_000,
+        "<meta " * 100_000,
+        f'<p title="{"x" * 2_000_000}">word',
+        "<a href=x>" * 20_000 + "word",
+        "<p>&amp;" * 20_000,
+        "<p>one</p>" * 20_000,
+    ],
+)
+def test_odd_pages_end(page):
+    for name in ("auto", "resiliparse"):
+        extractor(name)(page.encode(), None, None)
+
+
+def test_no_more_of_a_page_is_read_than_the_limit(monkeypatch):
+    monkeypatch.setattr(module, "MAX_CHARACTERS", 600)
+    page = ("<p>" + ARTICLE + "</p>").encode() * 100
+    text = main_text(page, None, None)
+    assert text is None or len(text) < 600
