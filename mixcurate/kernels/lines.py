@@ -164,7 +164,7 @@ def drop_repeated_paragraphs(
         pieces = lines.select("row", "number", piece="line")
     pieces = pieces.filter(pl.col("piece").str.len_chars() >= min_chars)
     repeats = pieces.filter(~pl.struct("row", "piece").is_first_distinct())
-    drop = pl.col("number").is_in(repeats["number"].to_list()) & (pl.col("line") != "")
+    drop = pl.col("number").is_in(repeats["number"].implode()) & (pl.col("line") != "")
     return _without(column, lines.with_columns(drop=drop))
 
 
