@@ -114,7 +114,7 @@ sentences = st.lists(st.sampled_from(["a", "b", "C,", "é", "東", "½", "-", "d
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(
     texts=st.lists(sentences, max_size=5),
     sets=st.lists(st.lists(sentences, max_size=8), min_size=1, max_size=3),
@@ -148,7 +148,7 @@ def test_hits_and_runs_are_those_of_brute_force(
         assert sum(getattr(report, part) for part in parts) == report.items
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(sentences, max_size=4),
     st.lists(sentences, min_size=1, max_size=4),

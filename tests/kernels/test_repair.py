@@ -77,7 +77,7 @@ letters = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(
     st.lists(
         st.text(letters | st.characters(codec="utf-8"), max_size=30)

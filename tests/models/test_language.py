@@ -31,7 +31,7 @@ def test_sentences_are_in_their_language_with_confidence():
 
 
 @given(st.lists(st.text(max_size=60) | st.sampled_from(list(SENTENCES.values())), max_size=6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_each_text_gets_a_known_language_whatever_its_batch(texts):
     found, scores = language.identify(texts)
     assert len(found) == len(scores) == len(texts)
@@ -91,7 +91,7 @@ def assert_as_py3langid(texts: list[str]) -> None:
         max_size=5,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_answers_are_those_of_py3langid(texts):
     assert_as_py3langid(texts)
 
