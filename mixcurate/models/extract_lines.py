@@ -27,6 +27,7 @@ from resiliparse.parse.html import HTMLTree
 _Ints = npt.NDArray[np.int64]
 
 _TAG = re.compile(r"<(/?[a-z][a-z0-9]*)[^<>]*>")
+_IDEOGRAPH = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
 _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 #: Never main text; found by their markup alone.
 _SKIPPED = ["#respond", "[class*=comment-form]", "[id*=cookie]", "[class*=cookie]"]
@@ -109,9 +110,9 @@ def main_lines(tree: HTMLTree) -> str:
 def features(lines: Lines, main: list[str]) -> _Ints:
     """Features (lines, 16) of ``lines``, ``main`` being those that rules take for main content."""
     count = len(lines.texts)
-    characters = np.array([len(text) for text in lines.texts])
+    characters = np.array([_size(text) for text in lines.texts])
     length = np.searchsorted(_EDGES, characters)
-    link = 16 * np.array(lines.links) // characters
+    link = 16 * np.array(lines.links) // np.array([len(text) for text in lines.texts])
     in_main = _found(lines.texts, main)
     heading, paragraph, item = (np.array([k == x for k in lines.kinds], np.int64) for x in "hpl")
     ratio = int(16 * (in_main * characters).sum() // characters.sum())
@@ -139,6 +140,11 @@ def features(lines: Lines, main: list[str]) -> _Ints:
         np.concatenate([[0], length[:-1]]),
     ]
     return np.stack(columns, axis=1).astype(np.int64)
+
+
+def _size(text: str) -> int:
+    """Characters as in alphabetic scripts: an ideograph says as much as three letters."""
+    return len(text) if text.isascii() else len(text) + 2 * len(_IDEOGRAPH.findall(text))
 
 
 def _found(texts: list[str], main: list[str]) -> _Ints:

@@ -38,9 +38,9 @@ def oracle(lines: Lines, main: list[str]) -> list[list[int]]:
     for text in lines.texts:
         in_main.append(int(left[text] > 0))
         left[text] -= in_main[-1]
-    size = [len(text) for text in lines.texts]
+    size = [len(text) * (3 if "字" in text else 1) for text in lines.texts]
     length = [sum(edge < s for edge in edges) for s in size]
-    link = [16 * linked // s for linked, s in zip(lines.links, size, strict=True)]
+    link = [16 * k // len(text) for k, text in zip(lines.links, lines.texts, strict=True)]
     ratio = 16 * sum(s for s, m in zip(size, in_main, strict=True) if m) // sum(size)
     long = [i for i in range(n) if length[i] >= 10 and link[i] < 5]
     main_long = [i for i in long if in_main[i]]
@@ -66,7 +66,7 @@ def oracle(lines: Lines, main: list[str]) -> list[list[int]]:
 def some_lines(draw: st.DrawFn) -> tuple[Lines, list[str]]:
     lines = lines_of("")
     sizes = draw(st.lists(st.sampled_from([1, 4, 5, 31, 40, 129, 300, 2_000]), min_size=1))
-    lines.texts = [draw(st.sampled_from("ab")) * size for size in sizes]
+    lines.texts = [draw(st.sampled_from("ab字")) * size for size in sizes]
     lines.kinds = [draw(st.sampled_from("hplo")) for _ in sizes]
     lines.links = [draw(st.integers(0, size)) for size in sizes]
     return lines, draw(st.lists(st.sampled_from(lines.texts)))
