@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
+from mixcurate.errors import RequestError
 from mixcurate.io import storage
 from mixcurate.io.evalsets import read_set, write_index
 from mixcurate.kernels.contamination import ContaminationParams
-from mixcurate.kernels.contamination_index import SetReport, build_index, gather_items
+from mixcurate.kernels.contamination_index import (
+    SetReport,
+    build_index,
+    gather_items,
+    require_searchable,
+)
 from mixcurate.kernels.hashing import content_hashes, fingerprint
 from pipelines.job import Job
 
@@ -24,13 +30,19 @@ def index_of(job: Job) -> EvaluationIndex | None:
     """The index of the recipe's evaluation sets, made unless it is there.
 
     Raises:
-        InputError: a set that matches no file or cannot be read.
+        InputError: a set that matches no file, cannot be read, or has nothing to search for.
+        RequestError: two sets have one name.
     """
     params = job.recipe.ingest.decontaminate
     if params is None:
         return None
     tables = [read_set(one.path, one.fields, base=job.base) for one in params.sets]
     names = [one.name or one.path for one in params.sets]
+    for name in names:
+        if names.count(name) > 1:
+            raise RequestError(
+                f"ingest.decontaminate: two sets are called {name!r}; give each a `name` of its own"
+            )
     items, files = gather_items(tables)
     words = (params.ngram, params.min_words, params.template_items, params.template_share)
     hashes = content_hashes(items.text).cast("binary").to_pylist()
@@ -51,6 +63,7 @@ def index_of(job: Job) -> EvaluationIndex | None:
             template_items=params.template_items,
             template_share=params.template_share,
         )
+        require_searchable(index)
         write_index(folder, *index.parts())
         for report in index.reports:
             job.reporter.say(f"ingest: {describe(report, params)}")

@@ -29,6 +29,8 @@ _REQUIRED = {
     "faiss-cpu": "faiss",
     "datasets": "datasets",
     "fastwarc": "fastwarc",
+    "ftfy": "ftfy",
+    "resiliparse": "resiliparse",
     "trafilatura": "trafilatura",
     "tiktoken": "tiktoken",
 }

@@ -13,6 +13,7 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Part, Success, TaskResult
 from mixcurate.kernels import budget, draw, shards, strategies
 from mixcurate.kernels.hashing import fingerprint
+from mixcurate.kernels.licences import check_allowed
 from mixcurate.transforms.select import (
     PLAN,
     SELECT,
@@ -49,6 +50,7 @@ def run(job: Job) -> Success:
     started = time.perf_counter()
     scored, clustered = job.require("score"), job.require("cluster")
     params = job.recipe.mixture
+    check_allowed(list(params.licences), "mixture.licences")
     mark = fingerprint(
         PLAN,
         VERSION,
@@ -133,6 +135,7 @@ def _draw_plan(job: Job, targets: Targets) -> DrawPlan:
         weighted=weighted,
         bits=draw.mantissa_bits(sum(targets.documents)),
         seed=job.recipe.seed,
+        licences=params.licences,
     )
 
 

@@ -89,7 +89,7 @@ ONE_PROBLEM = {
     ),
     "switched off with no": (
         "ingest:\n  filters: no\n",
-        "6: ingest.filters: must be 'gopher', 'fineweb' or 'none', got false; "
+        "6: ingest.filters: must be 'gopher', 'c4', 'fineweb' or 'none', got false; "
         f"write null to switch it off: {BARE}",
     ),
     "too small": ("cluster:\n  k: -3\n", "6: cluster.k: must be greater than 0, got -3"),
@@ -541,7 +541,7 @@ def test_starter_loads_with_the_defaults(name: str) -> None:
 def test_starter_comments_out_only_keys_that_work() -> None:
     text = re.sub(r"(?m)^( +)# ", r"\1", starter_recipe("x"))
     recipe = load(text, "mixture.strategy=explicit")
-    assert len(recipe.inputs) == 2
+    assert len(recipe.inputs) == 3
     assert set(recipe.mixture.domains) == {0, "sports", 3}
 
 

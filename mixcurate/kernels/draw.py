@@ -47,6 +47,26 @@ class Pool:
     key: UInt64Array
 
 
+def prefer(keys: UInt64Array, factors: Float64Array) -> UInt64Array:
+    """Keys with which some documents come earlier in each epoch than others.
+
+    In place of v stands v ** (1 / f), and the largest come first: sampling without replacement with
+    probabilities proportional to f (Efraimidis and Spirakis 2006, doi:10.1016/j.ipl.2005.11.003).
+    Whole epochs stay whole: no document comes a second time before all of its domain have
+    come once.
+
+    Args:
+        keys: uint64 ``[n]``, uniform.
+        factors: float64 ``[n]``, positive; with 1 a key stays as it is.
+
+    Returns:
+        uint64 ``[n]``; of a changed key 48 bits count, so that no processor's last digit does.
+    """
+    moved = np.floor(unit_interval(keys) ** (1.0 / factors) * 2.0**48)
+    shifted = np.minimum(moved, 2.0**48 - 1).astype(np.uint64) << np.uint64(16)
+    return np.where(factors == 1.0, keys, shifted)
+
+
 @dataclasses.dataclass(frozen=True)
 class Threshold:
     """The last copy that is drawn of a domain: its key, and the hash that breaks a tie."""

@@ -176,8 +176,12 @@ def licence_classes(column: pa.Array) -> pa.Array:
     return pc.fill_null(classes, "unknown")
 
 
-def check_allowed(allow: list[str]) -> None:
-    """Refuse a list of allowed licences with a name that is neither a class nor an identifier.
+def check_allowed(allow: list[str], key: str = "ingest.licences") -> None:
+    """Refuse a list of licences with a name that is neither a class nor an identifier.
+
+    Args:
+        allow: classes, and licences in any spelling.
+        key: of the recipe, to name in the message.
 
     Raises:
         RequestError: names the entry and the nearest valid one.
@@ -185,7 +189,7 @@ def check_allowed(allow: list[str]) -> None:
     for name in allow:
         if name not in CLASSES and _class_of(_identify(name)) == "unknown":
             raise RequestError(
-                f"ingest.licences: {name!r} is no class of licences and no licence that is known;"
+                f"{key}: {name!r} is no class of licences and no licence that is known;"
                 f" {nearest(name, CLASSES)} Or give an SPDX identifier, such as CC-BY-4.0."
             )
 
@@ -210,6 +214,32 @@ def allowed(column: pa.Array, allow: list[str]) -> npt.NDArray[np.bool_]:
         for name, kind in zip(named.to_pylist(), classes.to_pylist(), strict=True)
     ]
     return np.array(fits, bool)
+
+
+def factors(column: pa.Array, wanted: dict[str, float]) -> npt.NDArray[np.float64]:
+    """The number that ``wanted`` gives each licence, by its name or else by its class: float64
+    ``[n]``, 1 for others.
+
+    Args:
+        column: string ``[n]`` of identifiers as ``spdx`` gives them.
+        wanted: by class, or by licence in any spelling.
+
+    Raises:
+        RequestError: as ``check_allowed``.
+    """
+    check_allowed(list(wanted))
+    by_name = {_identify(name): value for name, value in wanted.items() if name not in CLASSES}
+    encoded = column.cast(pa.string()).dictionary_encode()
+    names = [*encoded.dictionary.to_pylist(), None]
+    of_each = [
+        by_name.get(name or "", by_name.get(_unversioned(name or ""), wanted.get(kind, 1.0)))
+        for name, kind in zip(
+            names, licence_classes(pa.array(names, pa.string())).to_pylist(), strict=True
+        )
+    ]
+    places = encoded.indices.fill_null(len(names) - 1).to_numpy(zero_copy_only=False)
+    found: npt.NDArray[np.float64] = np.array(of_each, np.float64)[places]
+    return found
 
 
 def _each(column: pa.Array, read: Callable[[str], str | None]) -> pa.Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from mixcurate.params import Params
 
@@ -40,6 +40,9 @@ class MixtureParams(Params):
     """Most often that a domain's documents may be repeated on average."""
     on_short: Literal["fail", "renormalize"] = "fail"
     """When a domain is too small: stop, or cap it and give the rest to the others."""
+    licences: dict[str, float] = Field(default={})
+    """How likely documents of a class of licences, or of one licence, come before others of their
+    domain in each epoch: `{permissive: 1000, non_commercial: 0.1}`; others have 1."""
     domains: dict[int | str, DomainTarget] = Field(default={})
     """For `explicit`: targets by domain number or name; the others share the rest naturally."""
 
@@ -52,3 +55,11 @@ class MixtureParams(Params):
         if self.budget_tokens is None and self.strategy in {"uniform", "temperature"}:
             raise ValueError(f"strategy {self.strategy!r} needs 'budget_tokens'")
         return self
+
+    @field_validator("licences")
+    @classmethod
+    def _factors(cls, licences: dict[str, float]) -> dict[str, float]:
+        for name, factor in licences.items():
+            if not 1e-4 <= factor <= 1e4:
+                raise ValueError(f"{name!r} has {factor:g}; give a number from 0.0001 to 10,000")
+        return licences

@@ -18,11 +18,14 @@ import pyarrow as pa
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
-from mixcurate.kernels import draw, hashing
+from mixcurate.kernels import draw, hashing, licences
 from mixcurate.kernels.draw import Boundary, Pool, Threshold
 from mixcurate.transforms.tasks import RunTask, Task, create
 
 SELECT = "select"
+
+_COLUMNS = ["id", "n_tokens", "n_bytes", "licence"]
+
 PLAN = "plan"
 
 
@@ -37,6 +40,7 @@ class DrawPlan:
         weighted: whether documents are drawn by their weight, or all alike.
         bits: leading mantissa bits of a histogram bin.
         seed: of the draw and the shuffle.
+        licences: factors of licences, as in the recipe.
     """
 
     targets: list[int]
@@ -45,6 +49,7 @@ class DrawPlan:
     weighted: bool
     bits: int
     seed: int
+    licences: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def selection_path(workdir: Workdir, part: str) -> str:
@@ -56,7 +61,7 @@ def read_pool(workdir: Workdir, part: str, plan: DrawPlan) -> tuple[Pool, pa.Tab
     """The pool of one part, and its documents' id and size columns."""
     clusters = partfiles.read_table(workdir.path("clusters.parquet"), ["domain"])
     assigned = partfiles.read_table(workdir.part("cluster", part), ["cluster"])
-    documents = partfiles.read_table(workdir.part("ingest", part), ["id", "n_tokens", "n_bytes"])
+    documents = partfiles.read_table(workdir.part("ingest", part), _COLUMNS)
     domain = clusters.column("domain").to_numpy()[assigned.column("cluster").to_numpy()]
     if plan.weighted:
         scores = partfiles.read_table(workdir.part("score", part), ["weight"])
@@ -65,7 +70,11 @@ def read_pool(workdir: Workdir, part: str, plan: DrawPlan) -> tuple[Pool, pa.Tab
         weight = np.ones(len(domain))
     ids = documents.column("id").combine_chunks()
     tokens = documents.column("n_tokens").to_numpy().astype(np.int64)
-    return Pool(domain, tokens, weight, hashing.uniform_keys(ids, plan.seed, "draw")), documents
+    keys = hashing.uniform_keys(ids, plan.seed, "draw")
+    if plan.licences:
+        found = documents.column("licence").combine_chunks()
+        keys = draw.prefer(keys, licences.factors(found, plan.licences))
+    return Pool(domain, tokens, weight, keys), documents
 
 
 class Histogram(beam.DoFn):

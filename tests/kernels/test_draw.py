@@ -257,3 +257,24 @@ def test_the_plan_is_a_value():
     pool = large_pool(1)
     with pytest.raises(dataclasses.FrozenInstanceError):
         pool.domain = None
+
+
+@given(st.lists(st.sampled_from([0.01, 1.0, 100.0]), min_size=1, max_size=60), st.integers(0, 99))
+@settings(deadline=None)
+def test_preferred_documents_never_come_twice_before_all_have_come_once(factors, share):
+    n = len(factors)
+    keys = hashing.uniform_keys(pa.array([f"{i}" for i in range(n)]), 3, "draw")
+    moved = draw.prefer(keys, np.array(factors))
+    pool = Pool(np.zeros(n, np.int32), np.ones(n, np.int64), np.ones(n), moved)
+    (drawn,) = run([pool], [n + n * share // 100])
+    assert {row for row, _ in drawn} == set(range(n))
+    assert max(copy for _, copy in drawn) <= 1
+
+
+def test_documents_are_preferred_in_proportion():
+    n = 40_000
+    keys = hashing.uniform_keys(pa.array([f"{i}" for i in range(2 * n)]), 3, "draw")
+    moved = draw.prefer(keys, np.repeat([1.0, 3.0], n))
+    assert (moved[:n] == keys[:n]).all()
+    first = np.argsort(moved)[::-1][:400]  # few of many: as good as with replacement
+    assert 0.69 < (first >= n).mean() < 0.81

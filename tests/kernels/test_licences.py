@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixcurate.errors import RequestError
-from mixcurate.kernels.licences import CLASSES, allowed, check_allowed, licence_classes, spdx
+from mixcurate.kernels.licences import (
+    CLASSES,
+    allowed,
+    check_allowed,
+    factors,
+    licence_classes,
+    spdx,
+)
 
 KNOWN = [
     ("https://creativecommons.org/licenses/by/4.0/", "CC-BY-4.0", "permissive"),
@@ -147,3 +154,10 @@ def test_allowed_licences_are_classes_names_or_families():
 def test_an_unknown_name_is_an_error_that_helps(name, hint):
     with pytest.raises(RequestError, match=hint):
         check_allowed(["MIT", name])
+
+
+def test_factors_go_by_licence_or_else_by_class():
+    values = column(["CC-BY-SA-4.0", "CC-BY-4.0", None, "MIT", "CC-BY-3.0-DE"])
+    wanted = {"permissive": 3.0, "CC-BY": 5.0, "unknown": 0.5}
+    assert factors(values, wanted).tolist() == [1.0, 5.0, 0.5, 3.0, 5.0]
+    assert factors(column([]), wanted).shape == (0,)
