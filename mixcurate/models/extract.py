@@ -2,7 +2,7 @@
 
 ``auto`` classifies the lines that resiliparse finds (``extract_lines``); it has the best F1 and
 costs little more than the cheapest. ``resiliparse`` is its rules alone. ``trafilatura`` keeps less
-boilerplate and loses more text, at about seven times the cost; ``trafilatura_fast`` leaves out its
+boilerplate and loses more text, at four to five times the cost; ``trafilatura_fast`` leaves out its
 fallbacks. All read the page by the same rules for encodings, and at most ``MAX_CHARACTERS`` of it,
 so that the time for a page is bounded.
 """
