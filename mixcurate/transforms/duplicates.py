@@ -1,9 +1,10 @@
-"""Finding duplicates: keys meet in a shuffle, links meet on one worker, groups keep their best.
+"""Finding duplicates: keys meet in buckets, links meet on one worker, groups keep their best.
 
-A key that crosses is 12 bytes, hence 180 bytes a document with the defaults (its words and
-FineWeb's 14 bands), in elements of one column of keys of up to 65,536 documents. All that follows
-concerns only documents that are linked. The one worker where links meet holds one byte for every
-document, and 80 bytes for each that is linked (``components.merge``).
+Keys and links go through files, for a runner may hold in memory what it shuffles, several times:
+12 bytes for each key on disk, hence 180 bytes a document with the defaults (its words and FineWeb's
+14 bands). What crosses a shuffle is where they are, and some 80 bytes for each linked document.
+A bucket of keys is some 150 MB while it is sorted; the one worker where links meet holds one byte
+for every document and 80 bytes for each that is linked (``components.merge``).
 """
 
 from __future__ import annotations
@@ -17,34 +18,25 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mixcurate.errors import JobError
-from mixcurate.io import partfiles
+from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import components, dedup
 from mixcurate.kernels.copies import hash_words
 from mixcurate.kernels.hashing import uniform_keys
-from mixcurate.transforms.keyfiles import INGEST, Earlier, KeyMaker, Place, extracted_path
+from mixcurate.transforms.chunks import Chunk, CutChunks, Span, span_of
+from mixcurate.transforms.keyfiles import (
+    INGEST,
+    Earlier,
+    KeyMaker,
+    Place,
+    chunk_path,
+    extracted_path,
+    links_path,
+)
 
 #: A key as it crosses a shuffle, and a linked document as it goes back to its part.
 _KEY = np.dtype([("key", "<u8"), ("document", "<u4")])
 _LINKED = np.dtype([("document", "<u4"), ("group", "<u4"), ("kinds", "u1")])
-
-Range = tuple[int, int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Chunk:
-    """Consecutive parts; the numbers of documents go through all parts, the own ones first."""
-
-    first: int
-    places: tuple[Place, ...]
-    own: int  # documents of this run
-    buckets: int
-
-    @property
-    def stop(self) -> int:
-        """The number after that of its last document."""
-        return self.first + sum(place.documents for place in self.places)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,98 +48,74 @@ class Drops:
     survivors: list[str]
 
 
-class CutChunks(beam.DoFn):
-    """Number all documents and cut their parts into chunks."""
-
-    def __init__(
-        self, earlier: tuple[Earlier, ...], chunk_documents: int, bucket_documents: int
-    ) -> None:
-        self._earlier = earlier
-        self._chunk_documents, self._bucket_documents = chunk_documents, bucket_documents
-
-    def process(self, _: None, own: list[tuple[str, int]]) -> Iterator[tuple[int, Chunk]]:
-        """Yield (number, chunk).
-
-        Raises:
-            JobError: more documents than numbers.
-        """
-        places = [Place(dedup.OWN, *part) for part in sorted(own)]
-        places += [Place(n, *part) for n, found in enumerate(self._earlier) for part in found.parts]
-        total = sum(place.documents for place in places)
-        if total >= 1 << 32:
-            raise JobError(
-                f"ingest.dedup: {total:,} documents, but duplicates are found among at most "
-                f"{(1 << 32) - 1:,}. Split the inputs into several runs; each can be deduplicated "
-                "against the earlier ones."
-            )
-        documents = sum(count for _, count in own)
-        buckets = max(1, -(-total // self._bucket_documents))
-        first = number = 0
-        waiting: list[Place] = []
-        for place in places:
-            waiting.append(place)
-            size = sum(found.documents for found in waiting)
-            if size >= self._chunk_documents or place is places[-1]:
-                yield number, Chunk(first, tuple(waiting), documents, buckets)
-                first, number, waiting = first + size, number + 1, []
-
-
-class ReadKeys(beam.DoFn):
-    """Emit the packed keys of a chunk, column by column, cut into buckets."""
+class SpreadKeys(beam.DoFn):
+    """Write the keys of a chunk, column by column, cut into buckets; emit where each is."""
 
     def __init__(self, maker: KeyMaker) -> None:
         self._maker = maker
 
     def process(
         self, element: tuple[int, Chunk]
-    ) -> Iterator[tuple[tuple[int, int], tuple[int, bytes]]]:
-        """Yield ((column, bucket), (own documents, records as bytes))."""
-        _, chunk = element
+    ) -> Iterator[tuple[tuple[int, int], tuple[int, int, int]]]:
+        """Yield ((column, bucket), (chunk, first byte, byte after the last))."""
+        number, chunk = element
         keys = np.concatenate([self._maker.read(place) for place in chunk.places])
-        for column, (_, values) in enumerate(dedup.columns(keys)):
-            rows = np.flatnonzero(values)
-            packed = np.zeros(len(rows), _KEY)
-            packed["key"], packed["document"] = values[rows], rows + chunk.first
-            bucket = (packed["key"] >> np.uint64(32)) % np.uint64(chunk.buckets)
-            for number in range(chunk.buckets):
-                mine = packed if chunk.buckets == 1 else packed[bucket == number]
-                if len(mine):
-                    yield (column, number), (chunk.own, mine.tobytes())
+        start = 0
+        with storage.open_atomic(chunk_path(self._maker.workdir, number)) as stream:
+            for column, (_, values) in enumerate(dedup.columns(keys)):
+                rows = np.flatnonzero(values)
+                packed = np.zeros(len(rows), _KEY)
+                packed["key"], packed["document"] = values[rows], rows + chunk.first
+                bucket = (packed["key"] >> np.uint64(32)) % np.uint64(chunk.buckets)
+                order = np.argsort(bucket, kind="stable")
+                stream.write(packed[order].tobytes())
+                for found, count in zip(*np.unique(bucket, return_counts=True), strict=True):
+                    stop = start + int(count) * _KEY.itemsize
+                    yield (column, int(found)), (number, start, stop)
+                    start = stop
 
 
 class FindLinks(beam.DoFn):
-    """Link the documents that share a key."""
+    """Link the documents that share a key of one bucket."""
 
     def __init__(self, maker: KeyMaker) -> None:
-        self._kinds = [kind for kind, _ in dedup.columns(np.zeros(1, maker.kind))]
+        self._workdir = maker.workdir
 
     def process(
-        self, element: tuple[tuple[int, int], Iterable[tuple[int, bytes]]]
-    ) -> Iterator[tuple[int, tuple[int, bytes]]]:
-        """Yield (0, (kind, links as bytes)): all links meet."""
-        (column, _), pieces = element
-        found = list(pieces)
-        packed = np.concatenate([np.frombuffer(data, _KEY) for _, data in found])
-        links = components.star_links(packed["key"], packed["document"], found[0][0])
+        self, element: tuple[tuple[int, int], Iterable[tuple[int, int, int]]], own: int
+    ) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Yield (0, (column, bucket)) if that has any links: all meet."""
+        (column, bucket), pieces = element
+        packed = np.concatenate([self._read(*piece) for piece in sorted(pieces)])
+        links = components.star_links(packed["key"], packed["document"], own)
         if len(links):
-            yield 0, (self._kinds[column], links.tobytes())
+            partfiles.write_array(links_path(self._workdir, column, bucket), links)
+            yield 0, (column, bucket)
+
+    def _read(self, chunk: int, start: int, stop: int) -> npt.NDArray[np.void]:
+        files, path = storage.filesystem(chunk_path(self._workdir, chunk))
+        return np.frombuffer(files.cat_file(path, start=start, end=stop), _KEY)
 
 
 class FindGroups(beam.DoFn):
     """Turn all links into groups, and send each linked document back to its chunk."""
 
+    def __init__(self, maker: KeyMaker) -> None:
+        self._workdir = maker.workdir
+        self._kinds = [kind for kind, _ in dedup.columns(np.zeros(1, maker.kind))]
+
     def process(
-        self, element: tuple[int, Iterable[tuple[int, bytes]]], chunks: list[Range]
+        self, element: tuple[int, Iterable[tuple[int, int]]], chunks: list[Span]
     ) -> Iterator[tuple[int, bytes]]:
         """Yield (number of the chunk, ``_LINKED`` records as bytes)."""
-        _, pieces = element
+        _, found = element
         kinds = np.zeros(max(stop for _, _, stop in chunks), np.uint8)
 
         def links() -> Iterator[npt.NDArray[np.uint64]]:
-            for kind, data in pieces:
-                piece = np.frombuffer(data, np.uint64)
+            for column, bucket in sorted(found):
+                piece = partfiles.read_array(links_path(self._workdir, column, bucket))
                 for end in components.ends(piece):
-                    kinds[end] |= kind
+                    kinds[end] |= self._kinds[column]
                 yield piece
 
         centres, others = components.ends(components.merge(links()))
@@ -171,8 +139,8 @@ class Describe(beam.DoFn):
 
     def process(
         self, element: tuple[int, dict[str, list[Any]]]
-    ) -> Iterator[tuple[int, tuple[str, bytes, list[str]]]]:
-        """Yield (bucket of groups, (part, ``MEMBER`` records as bytes, ids))."""
+    ) -> Iterator[tuple[int, tuple[str, bytes, bytes]]]:
+        """Yield (bucket of groups, (part, ``MEMBER`` records as bytes, ids as an IPC stream))."""
         _, joined = element
         (chunk,), pieces = joined["chunk"], list(joined["linked"])
         if not pieces:
@@ -186,7 +154,7 @@ class Describe(beam.DoFn):
                 bucket = members["group"] % chunk.buckets
                 for number in np.unique(bucket).tolist():
                     mine = bucket == number
-                    chosen = ids.filter(pa.array(mine)).to_pylist()
+                    chosen = _pack(ids.filter(pa.array(mine)))
                     yield number, (place.name, members[mine].tobytes(), chosen)
             first += place.documents
 
@@ -219,14 +187,14 @@ class Choose(beam.DoFn):
         self._earlier = earlier
 
     def process(
-        self, element: tuple[int, Iterable[tuple[str, bytes, list[str]]]]
+        self, element: tuple[int, Iterable[tuple[str, bytes, bytes]]]
     ) -> Iterator[tuple[str, Drops]]:
         """Yield (part, its drops)."""
         _, found = element
         pieces = list(found)
         members = np.concatenate([np.frombuffer(data, dedup.MEMBER) for _, data, _ in pieces])
-        ids = [document for _, _, some in pieces for document in some]
-        best = dedup.survivors(members, pa.array(ids, pa.string()))
+        ids = pa.concat_arrays([_unpack(some) for _, _, some in pieces])
+        best = dedup.survivors(members, ids)
         start = 0
         for name, data, _ in pieces:
             stop = start + len(data) // dedup.MEMBER.itemsize
@@ -265,14 +233,15 @@ class FindDuplicates:
             | "Cut chunks" >> beam.ParDo(cut, beam.pvalue.AsList(parts))
             | "Spread chunks" >> beam.Reshuffle()
         )
-        ranges = chunks | "Ranges" >> beam.Map(_range)
+        own = parts | "Own documents" >> beam.Values() | beam.CombineGlobally(sum)
+        ranges = chunks | "Ranges" >> beam.Map(span_of)
         linked = (
             chunks
-            | "Read keys" >> beam.ParDo(ReadKeys(self.maker))
+            | "Spread keys" >> beam.ParDo(SpreadKeys(self.maker))
             | "Keys meet" >> beam.GroupByKey()
-            | "Find links" >> beam.ParDo(FindLinks(self.maker))
+            | "Find links" >> beam.ParDo(FindLinks(self.maker), beam.pvalue.AsSingleton(own))
             | "Links meet" >> beam.GroupByKey()
-            | "Find groups" >> beam.ParDo(FindGroups(), beam.pvalue.AsList(ranges))
+            | "Find groups" >> beam.ParDo(FindGroups(self.maker), beam.pvalue.AsList(ranges))
         )
         drops: beam.PCollection = (
             {"chunk": chunks, "linked": linked}
@@ -284,7 +253,16 @@ class FindDuplicates:
         return drops
 
 
-def _range(element: tuple[int, Chunk]) -> Range:
-    """Number, first document and the one after the last."""
-    number, chunk = element
-    return number, chunk.first, chunk.stop
+def _pack(ids: pa.Array) -> bytes:
+    """Ids as bytes that a shuffle takes as they are."""
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch([ids.cast(pa.large_string())], names=["id"])
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _unpack(data: bytes) -> pa.Array:
+    """Ids from such bytes: large_string ``[n]``."""
+    return pa.ipc.open_stream(data).read_all().column("id").combine_chunks()

@@ -53,6 +53,16 @@ def keys_path(root: str, part: str) -> str:
     return storage.join(root, "_stages", INGEST, "keys", f"part-{part}.npy")
 
 
+def chunk_path(workdir: Workdir, chunk: int) -> str:
+    """Where the keys of a chunk of parts wait to be compared, by column and bucket."""
+    return workdir.path("_stages", EXTRACT, "parts", f"keys-{chunk:06d}.bin")
+
+
+def links_path(workdir: Workdir, column: int, bucket: int) -> str:
+    """Where the links that one bucket of keys makes wait to be joined."""
+    return workdir.path("_stages", EXTRACT, "parts", f"links-{column:03d}-{bucket:06d}.npy")
+
+
 @dataclasses.dataclass(frozen=True)
 class KeyMaker:
     """Which keys a recipe asks for, and how they are had."""

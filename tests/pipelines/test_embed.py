@@ -69,7 +69,7 @@ def test_changed_filters_compute_nothing_anew(tmp_path):
     job = write(tmp_path, {"a": texts(60)})
     embedded(job)
     before = vectors_by_text(job)
-    shifted = ["ingest.part_documents=17", "ingest.dedup={'exact': True}"]
+    shifted = ["ingest.part_documents=17", "ingest.dedup={exact: true, near: null}"]
     options = [word for change in shifted for word in ("--set", change)]
     assert invoke("ingest", job, *options).exit_code == 0
     result = invoke("embed", job, *options)
