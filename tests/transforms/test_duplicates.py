@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mixcurate.io.workdir import Workdir
 from mixcurate.kernels.dedup import DedupParams
 from mixcurate.kernels.hashing import content_hashes, document_ids
 from mixcurate.kernels.signals import SIGNALS
+from mixcurate.transforms import keyfiles
 from mixcurate.transforms.chunks import CutChunks
 from mixcurate.transforms.documents import WriteDocuments, plan_write
 from mixcurate.transforms.duplicates import FindDuplicates
@@ -105,18 +107,20 @@ def run(
 
 def rejected(workdir: Workdir) -> list[dict]:
     paths = [found.path for found in storage.glob(workdir.path("rejected"))]
-    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+    return [row for path in paths for row in partfiles.read_table(path).to_pylist()]
 
 
 def kept(workdir: Workdir, column: str = "id") -> list[str]:
     paths = [found.path for found in storage.glob(workdir.path("documents"))]
-    return [str(value) for path in paths for value in pq.read_table(path)[column].to_pylist()]
+    return [
+        str(value) for path in paths for value in partfiles.read_table(path)[column].to_pylist()
+    ]
 
 
 def as_earlier(workdir: Workdir, shown: str = "../old") -> Earlier:
     paths = [found.path for found in storage.glob(workdir.path("documents"))]
     names = [Path(path).name.removeprefix("part-").removesuffix(".parquet") for path in paths]
-    sizes = [pq.read_metadata(path).num_rows for path in paths]
+    sizes = [partfiles.read_table(path).num_rows for path in paths]
     return Earlier(workdir.root, shown, tuple(zip(names, sizes, strict=True)), "seal")
 
 
@@ -247,9 +251,11 @@ def test_keys_are_kept_row_by_row_and_are_those_of_the_text(tmp_path: Path) -> N
         assert left.tobytes() == maker.make(table).tobytes()
 
 
-@pytest.mark.parametrize("there", ["keys", "no keys", "other keys"])
-def test_what_an_earlier_run_kept_wins(tmp_path: Path, there: str) -> None:
-    old = Workdir(str(tmp_path / "old"))
+@pytest.mark.parametrize("there", ["keys", "no keys", "other keys", "elsewhere"])
+def test_what_an_earlier_run_kept_wins(tmp_path, monkeypatch, there: str) -> None:
+    monkeypatch.setattr(keyfiles, "_BATCH_ROWS", 1)
+    folder = f"memory://{uuid.uuid4()}" if there == "elsewhere" else str(tmp_path)
+    old = Workdir(storage.join(folder, "old"))
     rows = [
         {"id": "n1", "text": EDITED},
         {"id": "n2", "text": OTHER[0]},
@@ -259,7 +265,7 @@ def test_what_an_earlier_run_kept_wins(tmp_path: Path, there: str) -> None:
     run(old, {"x": [{"id": "o1", "text": LONG}, {"id": "n3", "text": OTHER[1]}], "y": [
         {"id": "o2", "text": OTHER[0].upper()}]}, before.get(there, DedupParams()))  # fmt: skip
     assert storage.exists(keys_path(old.root, "x")) == (there != "no keys")
-    new = Workdir(str(tmp_path / "new"))
+    new = Workdir(storage.join(folder, "new"))
     dropped = run(new, {"a": rows[:2], "b": rows[2:]}, earlier=(as_earlier(old),), own_ids=True)
     assert dropped == {
         "n1": ("near_duplicate", "nearly the same words as document o1 of ../old, which is kept"),
