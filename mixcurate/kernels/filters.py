@@ -94,7 +94,10 @@ def rules(preset: str | None, thresholds: dict[str, Bounds]) -> dict[str, Bounds
 
 
 def first_failures(
-    signals: pa.RecordBatch, languages: pa.Array, bounds: dict[str, Bounds]
+    signals: pa.RecordBatch,
+    languages: pa.Array,
+    bounds: dict[str, Bounds],
+    certain: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.int32]:
     """Which rule each document fails first.
 
@@ -105,6 +108,8 @@ def first_failures(
         signals: float32 columns ``[n]`` by signal name.
         languages: string ``[n]``, ISO 639-1.
         bounds: rules, tried in their order.
+        certain: bool ``[n]``, whose language is sure enough to ask for its stop words: a page in a
+            small language is often taken for one in another. None is all.
 
     Returns:
         int32 ``[n]``: index of the first failed rule in ``bounds``, or -1.
@@ -121,6 +126,8 @@ def first_failures(
         if most is not None:
             bad |= value > np.float32(most)
         bad &= np.array([applies(name, str(code)) for code in codes], bool)[language]
+        if name == "stop_words" and certain is not None:
+            bad &= certain
         failed[bad & (failed < 0)] = index
     return failed
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from mixcurate.kernels import repetition
 from mixcurate.kernels.stopwords import STOP_WORDS
 from mixcurate.kernels.tokens import separate_tokens
-from mixcurate.kernels.words import Words, _bytes_of, split_words
+from mixcurate.kernels.words import Words, split_words, text_bytes
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -154,7 +154,7 @@ def _ratios(counts: dict[str, Float64Array], n_words: Float64Array) -> dict[str,
 
 def word_chars(text: pa.Array, words: Words) -> npt.NDArray[np.int64]:
     """Characters of each word: its bytes that do not continue a character."""
-    _, data = _bytes_of(text)
+    _, data = text_bytes(text)
     inner = np.flatnonzero((data & 0xC0) == 0x80)
     lengths: npt.NDArray[np.int64] = words.ends - words.starts
     if len(inner):

@@ -78,7 +78,7 @@ def normalise(text: pa.Array) -> pa.Array:
     Returns:
         large_string ``[n]``, without spaces at either end.
     """
-    bounds, data = _bytes_of(text)
+    bounds, data = text_bytes(text)
     raw = data.tobytes().replace(_BETWEEN, b" ")
     plain = raw.translate(_PLAIN)
     if not raw.isascii():
@@ -151,7 +151,7 @@ def split_words(text: pa.Array) -> Words:
     Args:
         text: large_string ``[n]`` without nulls.
     """
-    bounds, data = _bytes_of(text)
+    bounds, data = text_bytes(text)
     space = _spaces(data)
     n = len(data)
     word = ~space
@@ -188,7 +188,7 @@ def ngrams(words: Words, n: int) -> tuple[UInt64Array, Int64Array]:
     return hashes[np.repeat(words.offsets[:-1], counts) + within], offsets
 
 
-def _bytes_of(text: pa.Array) -> tuple[Int64Array, npt.NDArray[np.uint8]]:
+def text_bytes(text: pa.Array) -> tuple[Int64Array, npt.NDArray[np.uint8]]:
     """Bounds int64 ``[n + 1]`` of the texts in their bytes, without copying these."""
     if len(text) == 0:
         return np.zeros(1, np.int64), np.zeros(0, np.uint8)

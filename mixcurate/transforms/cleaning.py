@@ -27,6 +27,9 @@ from mixcurate.models.tokenizer import token_counter
 from mixcurate.tables import documents_schema
 from mixcurate.transforms.cleaning_batch import CleaningBatch
 
+#: Least probability of a language that nobody asked for, to look for its stop words.
+_CERTAIN = 0.9
+
 
 @dataclasses.dataclass(frozen=True)
 class Cleaned:
@@ -172,7 +175,10 @@ class Cleaner:
         """The signals of the documents that pass."""
         languages = batch.column("language")
         signals = text_signals(batch.column("text"), languages, words=self.params.words)
-        failed = filters.first_failures(signals, languages, self.bounds)
+        scores = batch.column("language_score").to_numpy(zero_copy_only=False)
+        asked = np.isin(np.array(languages.to_pylist(), object), self.params.languages)
+        certain = asked | (scores >= _CERTAIN)
+        failed = filters.first_failures(signals, languages, self.bounds, certain)
         kept = signals.filter(pa.array(failed < 0))
         for index, (name, bounds) in enumerate(self.bounds.items()):
             mine = failed == index

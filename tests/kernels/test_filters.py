@@ -191,3 +191,11 @@ def test_a_failure_is_described_by_its_numbers():
     )
     assert filters.describe("alpha_words", 0.5, (0.8, None)) == "alpha_words 0.5 is below 0.8"
     assert filters.describe("short_lines", 0.7, (None, 0.67)) == "short_lines 0.7 is above 0.67"
+
+
+def test_stop_words_are_only_asked_of_a_certain_language():
+    signals = pa.record_batch({"stop_words": pa.array([0.0, 0.0, 5.0], pa.float32())})
+    languages, bounds = pa.array(["en"] * 3), {"stop_words": (2.0, None)}
+    assert filters.first_failures(signals, languages, bounds).tolist() == [0, 0, -1]
+    certain = np.array([True, False, False])
+    assert filters.first_failures(signals, languages, bounds, certain).tolist() == [0, -1, -1]
