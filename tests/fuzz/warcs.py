@@ -61,7 +61,7 @@ def _check_stored(stored: bytes, params: InputParams, choices: Choices) -> Found
     size = len(stored)
     if warc_ranges.warc_ranges(io.BytesIO(stored), size, 1) == [(0, None)]:
         return whole
-    if compression_of(stored) is None and _has_archive_in_record(stored):
+    if compression_of(stored) is None and not _can_be_entered(stored):
         return whole
     edges = sorted({0, size, *[cut * size // 255 for cut in choices.cuts]})
     tasks = [task_of(params, start, stop) for start, stop in itertools.pairwise(edges)]
@@ -69,10 +69,14 @@ def _check_stored(stored: bytes, params: InputParams, choices: Choices) -> Found
     return whole
 
 
-def _has_archive_in_record(content: bytes) -> bool:
-    """Whether a range could take a part of a record for records: the one documented exception."""
+def _can_be_entered(content: bytes) -> bool:
+    """Whether what looks like a record is one, and no record lacks the newline before it.
+
+    A range could take an archive in a record for records; it finds records after a newline only.
+    """
     found = [f for f in read_frames(io.BytesIO(content), 0, None) if isinstance(f, Frame)]
-    return content.count(b"WARC/") > len(found)
+    after_newline = all(f.position == 0 or content[f.position - 1] == 10 for f in found)
+    return after_newline and content.count(b"WARC/") == len(found)
 
 
 def _is_damaged(found: Found) -> bool:
