@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 from resiliparse.parse.html import HTMLTree
 
-_HINT = re.compile(r"licen[cs]e|creativecommons\.org", re.I)
+#: Without one of these, in any case, a page declares no licence.
+_HINTS = ("license", "licence", "creativecommons.org")
 _COMMONS = re.compile(r"^(https?:)?//(www\.)?creativecommons\.org/(licenses|publicdomain)/", re.I)
 _NAMES = {"license", "licence", "dcterms.license", "dc.license", "dc.rights.license"}
 _RELATED = "a[rel~=license], link[rel~=license], area[rel~=license]"
@@ -34,7 +35,8 @@ def licence_of(tree: HTMLTree, html: str) -> str | None:
     In this order: a link with ``rel=license``; ``license`` of the page in schema.org's terms
     (JSON-LD, microdata) or Dublin Core's (``meta``); a link to a Creative Commons licence.
     """
-    if tree.document is None or not _HINT.search(html):
+    lower = html.lower()
+    if tree.document is None or not any(hint in lower for hint in _HINTS):
         return None
     for value in _declared(tree.document):
         if isinstance(value, str) and (cleaned := value.strip()):

@@ -18,7 +18,7 @@ from mixcurate.models.embedded import tekken
 #: regular expression or takes quadratic time; texts with such runs are cut to this many characters,
 #: which changes the count by a token or so a cut.
 _LONGEST_RUN = 4_096
-_RUNS = re.compile(r"\S+|\s+")
+_BLANKS = re.compile(r"\s+")
 
 
 class TokenCounter(Protocol):
@@ -37,10 +37,11 @@ class TekkenCounter:
 
     def count(self, texts: list[str]) -> npt.NDArray[np.int32]:
         """Tokens of each text: int32 ``[n]``."""
-        pieces = [piece for text in texts for piece in _cut(text)]
+        cuts = [_cut(text) for text in texts]
+        pieces = [piece for cut in cuts for piece in cut]
         encoded = tekken().encode_ordinary_batch(pieces, num_threads=self._threads)
         lengths = iter([len(tokens) for tokens in encoded])
-        return np.array([sum(next(lengths) for _ in _cut(text)) for text in texts], np.int32)
+        return np.array([sum(next(lengths) for _ in cut) for cut in cuts], np.int32)
 
 
 class FileCounter:
@@ -75,9 +76,18 @@ def token_counter(name: str, threads: int) -> TokenCounter:
 
 
 def _cut(text: str) -> list[str]:
-    """The text itself, or, if it is very long, slices that bound the cost of a hostile one."""
-    if len(text) <= _LONGEST_RUN:
-        return [text]
-    if max(map(len, _RUNS.findall(text))) <= _LONGEST_RUN:
+    """The text itself, or, if it has a very long run, slices that bound its cost."""
+    if len(text) <= _LONGEST_RUN or not _has_long_run(text):
         return [text]
     return [text[start : start + _LONGEST_RUN] for start in range(0, len(text), _LONGEST_RUN)]
+
+
+def _has_long_run(text: str) -> bool:
+    words = text.split()
+    lengths = [len(word) for word in words]
+    if max(lengths, default=0) > _LONGEST_RUN:
+        return True
+    blanks = len(text) - sum(lengths)
+    if blanks - len(words) + 2 <= _LONGEST_RUN:  # all but one gap between words has one at least
+        return False
+    return max(map(len, _BLANKS.findall(text))) > _LONGEST_RUN

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from mixcurate.errors import InputError
 from mixcurate.models.embedded import tekken
-from mixcurate.models.tokenizer import token_counter
+from mixcurate.models.tokenizer import _cut, token_counter
 
 LONG = 4_096
 
@@ -101,3 +102,17 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, content):
     path.write_text(content)
     with pytest.raises(InputError, match=f"cannot read {path}"):
         token_counter(str(path), 1)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "bc" * 9, " ", "\n", "\u3000 ", "x" * 4096, "y" * 4097, " " * 4095]),
+        max_size=12,
+    )
+)
+@settings(deadline=None)
+def test_texts_are_cut_exactly_if_they_have_a_long_run(pieces):
+    text = "".join(pieces)
+    longest = max(map(len, re.findall(r"\S+|\s+", text)), default=0)
+    assert (len(_cut(text)) > 1) == (longest > 4_096)
+    assert "".join(_cut(text)) == text
