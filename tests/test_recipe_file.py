@@ -198,7 +198,8 @@ cluster: {}
         "recipe.yaml:3: inputs.0.path: missing",
         "recipe.yaml:3: inputs.0.pth: unknown key; did you mean 'path'?",
         "recipe.yaml:5: inputs.1.format: must be 'auto', 'warc', 'wet', 'jsonl', 'parquet', "
-        "'arrow', 'csv', 'text', 'tar', 'paths' or 'huggingface', got 'warcs'; did you mean 'warc'?",
+        "'arrow', 'csv', 'text', 'tar', 'paths' or 'huggingface', got 'warcs'; "
+        "did you mean 'warc'?",
         "recipe.yaml:7: cluster.k: must be greater than 0, got 0",
         "recipe.yaml:8: cluster.iterations: must be a whole number, got 'many'; "
         "write it like 1_000_000 or 1e6",

@@ -133,7 +133,7 @@ def test_every_preset_can_be_asked_for_by_name():
     "bad",
     [
         {"min_language_score": 1.5},
-        {"filters": "c4"},
+        {"filters": "c5"},
         {"part_documents": 0},
         {"max_document_bytes": "many"},
         {"thresholds": {"n_words": [1]}},
