@@ -114,6 +114,7 @@ class Window:
 
     def __init__(self, stream: Readable, seekable: IO[bytes] | None = None) -> None:
         self._stream, self._seekable = stream, seekable
+        self.can_seek = seekable is not None
         self.base = 0
         """Position of the first byte that is still there."""
         self._data = b""
@@ -147,7 +148,9 @@ class Window:
             while self.base < position and not self._ended:
                 gone = self._stream.read(min(_STEP, position - self.base))
                 self._ended = not gone
-                self.base += len(gone)
+                kept = max(0, self.base + len(gone) - position)  # a member reads as it likes
+                self._data = gone[len(gone) - kept :]
+                self.base += len(gone) - kept
 
 
 class PlainFraming:
@@ -220,7 +223,8 @@ class PlainFraming:
         at = self.skip(start) if start >= self._window.base else start
         head = self._window.at(at, HEADER) if at >= self._window.base else b""
         blank = _BLANK.search(head)
-        if (head.startswith(b"WARC/") or b"WARC/".startswith(head)) and not blank:
+        begun = head.startswith(b"WARC/") or (head and b"WARC/".startswith(head))
+        if begun and not blank:
             if len(head) < HEADER:
                 return Rejection.of(at, "truncated", "the file ends in the header of a record")
             return Rejection.of(at, "corrupt", f"a header of more than {HEADER:,} bytes")
@@ -246,6 +250,8 @@ class PlainFraming:
     def _present(self, content: int, length: int) -> int:
         """How much of a content is there that is too long to be kept."""
         last = min(content + length - 1, content + (1 << 42))  # systems refuse to seek farther
+        if not self._window.can_seek:
+            self._window.forget(last)  # else all up to there would be kept
         if self._window.at(last, 1) and last == content + length - 1:
             return length
         self._window.forget(last)

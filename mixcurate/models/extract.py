@@ -38,6 +38,15 @@ MAX_TRAFILATURA = 1 << 20
 #: to the root, which takes about a second for 5 million. A page of 3,000 elements has some 50,000.
 MAX_NESTING = 5_000_000
 
+#: Attributes of one element from which a page is refused: parsers compare each with all before it.
+MAX_ATTRIBUTES = 2_000
+_MANY_ATTRIBUTES = re.compile(
+    r"<[a-zA-Z][^\s/>]*+"
+    r"(?:[\s/]++[^\s=>/\"'][^\s=>/]*+"
+    r"(?:\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|[^\s>\"'][^\s>]*+))?+)"
+    f"{{{MAX_ATTRIBUTES}}}"
+)
+
 _TAG = re.compile(r"<(/?)([a-z][a-z0-9]*)", re.I)
 #: Elements that need no end tag, or that end each other: they do not nest.
 _FLAT = frozenset(("a", "area", "base", "body", "br", "col", "dd", "dt", "embed", "head", "hr"))
@@ -83,7 +92,8 @@ def main_text(payload: bytes, charset: str | None, url: str | None) -> Page | No
         What the page holds, or None when it has no main text.
 
     Raises:
-        ValueError: the page's elements are nested so deeply that it would take too long.
+        ValueError: the page's elements are nested so deeply, or one has so many attributes, that
+            it would take too long.
     """
     return extractor("auto")(payload, charset, url)
 
@@ -96,6 +106,8 @@ def _extract(
 ) -> Page | None:
     html = decode(payload[: 4 * MAX_CHARACTERS], charset)[:MAX_CHARACTERS]
     _check_nesting(html)
+    if _MANY_ATTRIBUTES.search(html):
+        raise ValueError(f"an element has {MAX_ATTRIBUTES:,} attributes or more")
     tree = HTMLTree.parse(html)
     if tree.body is None:
         return None

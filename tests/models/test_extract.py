@@ -173,3 +173,15 @@ def test_no_more_of_a_page_is_read_than_the_limit(monkeypatch):
     page = ("<p>" + ARTICLE + "</p>").encode() * 100
     text = main_text(page, None, None)
     assert text is None or len(text) < 600
+
+
+@pytest.mark.parametrize("many", [2_000, 100_000])
+def test_an_element_of_many_attributes_is_refused_before_it_is_parsed(many):
+    attributes = b" ".join(b"a%d='<>'" % number for number in range(many))
+    with pytest.raises(ValueError, match="2,000 attributes or more"):
+        main_text(b"<div " + attributes + b">" + PAGE.encode(), None, None)
+
+
+def test_an_element_of_fewer_attributes_is_not():
+    attributes = b" ".join(b"a%d" % number for number in range(1_999))
+    assert main_text(b"<p " + attributes + b">x</p>" + PAGE.encode(), None, None) is not None
