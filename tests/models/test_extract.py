@@ -156,7 +156,6 @@ def test_elements_nested_too_deeply_are_refused(name, page):
     "page",
     [
         "<p>" + "<" * 100_000,
-        "<meta " * 100_000,
         f'<p title="{"x" * 2_000_000}">word',
         "<a href=x>" * 20_000 + "word",
         "<p>&amp;" * 20_000,
