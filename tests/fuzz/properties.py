@@ -25,7 +25,7 @@ import zstandard
 
 from mixcurate.errors import InputError
 from mixcurate.io import compression, delimited, lines, records, storage
-from mixcurate.io.compression import compression_of
+from mixcurate.io.compression import compression_of, open_plain
 from mixcurate.io.lines import is_utf16
 from mixcurate.io.path_lists import read_paths
 from mixcurate.io.readers import InputParams, ReadTask, list_tasks, read
@@ -48,6 +48,7 @@ ENDINGS = {
     "arrow": "arrow",
 }
 _TABLES = ("parquet", "arrow")
+_LARGE = 64 << 10
 _FIELDS: list[dict[str, Any]] = [
     {},
     {"text_field": "a.b"},
@@ -104,7 +105,7 @@ def check(name: str, data: bytes, folder: Path) -> None:
     content, choices = data[:-CHOICES], Choices.of(data[-CHOICES:])
     if choices.repair and name == "tar":
         content = _with_checksums(content)
-    with limits(choices.small_limits):
+    with limits(choices.small_limits and not is_large(content)):
         if name == "paths":
             _check_list(content, choices, folder)
         else:
@@ -275,7 +276,15 @@ def damaged(stored: bytes, choices: Choices) -> bytes:
     at = choices.cuts[-1] * len(stored) // 256
     if choices.damage < 64:
         return stored[:at]
-    return stored[:at] + bytes([stored[at] ^ choices.damage]) + stored[at + 1 :]
+    changed = stored[:at] + bytes([stored[at] ^ choices.damage]) + stored[at + 1 :]
+    return stored if is_large(changed) else changed
+
+
+def is_large(stored: bytes) -> bool:
+    """Whether few bytes stand for many, which would take long in small steps."""
+    stream = open_plain(io.BytesIO(stored), "x")
+    stream.seek(_LARGE)
+    return stream.tell() >= _LARGE
 
 
 def _with_checksums(content: bytes) -> bytes:
