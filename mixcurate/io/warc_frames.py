@@ -7,7 +7,8 @@ records, positions and damage as the whole file. The one thing that can break th
 stored inside a record, uncompressed: a range that starts in it takes its records for real ones.
 
 After damage, reading goes on at the next place where a record begins: a compressed member that
-starts with ``WARC/``, or a line ``WARC/1.1`` whose header names a type and a length.
+starts with ``WARC/``, or a ``WARC/1.1`` that ends its line and begins a header with a type and a
+length.
 """
 
 from __future__ import annotations
@@ -179,20 +180,21 @@ class PlainFraming:
         return self._header(position) is not None
 
     def find(self, position: int) -> int | None:
-        """The next line ``WARC/1.1`` that begins a header."""
-        self._window.forget(position - 1)
-        before = min(1, position - self._window.base)  # a line begins after a newline
-        while chunk := self._window.at(position - before, _STEP):
-            match = before - 1
+        """The next ``WARC/1.1`` that begins a header, after a newline or, as some write, without.
+
+        A record is read without a newline before it where the one ahead ends: the same must be
+        true for whoever begins inside that one.
+        """
+        self._window.forget(position)
+        while chunk := self._window.at(position, _STEP):
+            match = -1
             while (match := chunk.find(b"WARC/", match + 1)) >= 0:
-                at = position - before + match
-                if (not at or chunk[match - 1 : match] == b"\n") and self.begins(at):
-                    return at
+                if self.begins(position + match):
+                    return position + match
             if len(chunk) < _STEP:
                 return None
-            position += _STEP - before - 8  # the word may be cut by the chunk's end
-            before = 1
-            self._window.forget(position - 1)
+            position += _STEP - 8  # the word may be cut by the chunk's end
+            self._window.forget(position)
         return None
 
     def read(self, position: int) -> Iterator[Frame]:

@@ -72,6 +72,16 @@ def test_ranges_give_what_the_whole_file_gives(codec: str, data: st.DataObject) 
     assert read_cut(whole, cuts) == read(whole)
 
 
+def test_records_without_a_newline_between_them_are_found_in_ranges_too() -> None:
+    parts = [part.removesuffix(b"\r\n\r\n") for part in PARTS[:9]]
+    data = b"".join(parts)
+    whole = read(data)
+    assert [d[0] for d in whole[0]] == [boundaries(parts)[i] for i in (2, 3, 5, 6, 8)]
+    assert whole[1] == []
+    for cut in range(1, len(data), 37):
+        assert read_cut(data, [cut]) == whole, cut
+
+
 @pytest.mark.parametrize("codec", PACK)
 def test_every_record_but_the_damaged_one_is_read(codec: str) -> None:
     starts = boundaries(STORED[codec])
