@@ -211,6 +211,16 @@ class MemberFraming:
             return Rejection.of(at, "truncated", "the file ends in a record's compressed data")
         return gap(start, end, b"")
 
+    def continues(self, position: int) -> bool:
+        """Whether a whole member comes there, after padding, that does not begin like a record."""
+        at = self.skip(position)
+        if self.begins(at) or not self._magic.match(self._window.at(at, 4)):
+            return False
+        member = _Member(self._window, at, self._decoder())
+        while member.read():
+            pass
+        return member.error is None
+
     def _first(self, head: bytes) -> bytes:
         """The first bytes of a member's content, as far as its ``head`` tells."""
         decoder = self._decoder()
@@ -243,7 +253,11 @@ def _splittable(stream: IO[bytes]) -> bool:
 
 
 def _record_wise(stream: IO[bytes], codec: str) -> bool:
-    """Whether the first member that is whole ends with its first record."""
+    """Whether the first member that is whole ends with its first record.
+
+    A record that the member's end cuts may go on in the next one: the file was then cut into
+    members of some size (bgzip, pigz), unless the next one begins like a record.
+    """
     decoder = _decoder(stream, codec)
     window = Window(stream, stream)
     framing = MemberFraming(window, codec, decoder)
@@ -253,12 +267,15 @@ def _record_wise(stream: IO[bytes], codec: str) -> bool:
             break
         member = _Member(window, at, decoder())
         plain = PlainFraming(Window(member))
-        if plain.begins(0):
-            for _ in plain.read(0):
-                pass
-            over = plain.end is not None and plain.ended(plain.skip(plain.end))
-            if member.error is None:
-                return over
+        begun = plain.begins(0)  # else the header is broken, or goes on in the next member
+        cut = not begun or any(frame.present < frame.length for frame in plain.read(0))
+        over = plain.end is not None and plain.ended(plain.skip(plain.end))
+        while cut and member.read():
+            pass
+        if member.error is None and cut and framing.continues(member.end):
+            return False
+        if member.error is None and begun:
+            return over
         at = framing.find(at + 1)
     return False
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import itertools
 import random
 from typing import Any
 
@@ -127,6 +128,36 @@ def test_members_that_cut_records_anywhere_are_read_as_a_whole() -> None:
     data = b"".join(gzip.compress(plain[i : i + 700]) for i in range(0, len(plain), 700))
     assert split_at(data, 1_000) == [0]
     assert read(data) == read(gzip.compress(plain))
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+@pytest.mark.parametrize("size", [40, len(PARTS[2]) - 20], ids=["header", "content"])
+def test_a_first_member_that_is_cut_in_its_record_is_read_as_a_whole(codec: str, size: int) -> None:
+    plain = b"".join(PARTS[2:])
+    for step in (900, len(plain)):
+        cuts = [0, *range(size, len(plain), step), len(plain)]
+        data = b"".join(PACK[codec](plain[a:b]) for a, b in itertools.pairwise(cuts))
+        assert split_at(data, 1_000) == [0]
+        assert read(data) == read(PACK[codec](plain))
+        assert len(read(data)[0]) == 20
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_a_first_record_that_its_writer_cut_leaves_a_file_record_by_record(codec: str) -> None:
+    for size in (40, len(PARTS[2]) - 20):
+        data = PACK[codec](PARTS[2][:size]) + b"".join(STORED[codec][3:])
+        assert len(split_at(data, 1_000)) > 1
+        documents, rejected = read(data)
+        assert (len(documents), [r.position for r in rejected]) == (19, [0])
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_a_damaged_second_member_leaves_a_file_record_by_record(codec: str) -> None:
+    data = bytearray(b"".join(STORED[codec]))
+    for at in range(boundaries(STORED[codec])[1], boundaries(STORED[codec])[2]):
+        data[at] ^= 16
+        assert len(split_at(bytes(data), 1_000)) > 1
+        data[at] ^= 16
 
 
 def test_a_member_with_many_records_among_others_loses_none() -> None:
