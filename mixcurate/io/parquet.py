@@ -31,6 +31,9 @@ MAX_METADATA_BINARY = 1_000
 _MAGIC = b"PAR1"
 _ROWS = 1_000
 
+#: Rows that a row group may claim; one of more counts as none.
+_MAX_ROWS = 1 << 31
+
 
 def read_parquet(
     source: str | IO[bytes], *, fields: FieldParams, start: int = 0, stop: int | None = None
@@ -55,6 +58,7 @@ def read_parquet(
         rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         if not any(rows) and start == 0:
             builder.reject(Rejection(0, "empty_file", "the table has no rows"))
+        rows = [count if 0 <= count <= _MAX_ROWS else 0 for count in rows]
         row = sum(rows[:start])
         last = len(rows) if stop is None else min(stop, len(rows))
         for group in range(start, last):
@@ -134,8 +138,11 @@ def _read_group(
     file: pq.ParquetFile, group: int, row: int, builder: RawBuilder, fields: FieldParams
 ) -> Iterator[RawBatch]:
     """The rows of one row group, which begins at ``row``."""
-    metadata = file.metadata.row_group(group)
-    end = row + metadata.num_rows
+    n_rows = file.metadata.row_group(group).num_rows
+    if not 0 <= n_rows <= _MAX_ROWS:
+        builder.reject(Rejection.of(row, "corrupt", f"row group {group} claims {n_rows:,} rows"))
+        return
+    end = row + n_rows
     if _column_of(fields.text_field, file.schema_arrow) is None:
         yield from reject_rows(range(row, end), file.schema_arrow, builder, fields)
         return

@@ -103,9 +103,11 @@ def extract(body: bytes, charset: str | None, url: str | None) -> Page | None:
 def check(name: str, data: bytes, folder: Path) -> None:
     """Read a file of format ``name`` in every way that its choices name, and compare."""
     content, choices = data[:-CHOICES], Choices.of(data[-CHOICES:])
+    if is_large(content):  # what that takes is asked by `test_bombs`
+        return
     if choices.repair and name == "tar":
         content = _with_checksums(content)
-    with limits(choices.small_limits and not is_large(content)):
+    with limits(choices.small_limits):
         if name == "paths":
             _check_list(content, choices, folder)
         else:
@@ -123,10 +125,6 @@ def _check_file(name: str, content: bytes, choices: Choices, folder: Path) -> No
             Path(path).write_bytes(content)
             tasks = list_tasks(0, params, base=str(folder), task_bytes=size // choices.parts)
             found = read_tasks(tasks, params, content)
-            if any(reason == "truncated" for _, reason, *_ in whole.rejected):
-                # The rest of an Arrow file is given up; a range that begins there is not.
-                n_whole = len(whole.documents)
-                found = Found(found.documents[:n_whole], whole.rejected)
             assert_same(found, whole, "in tasks")
         return
     if is_plain and not is_utf16(content):
@@ -281,7 +279,7 @@ def damaged(stored: bytes, choices: Choices) -> bytes:
 
 
 def is_large(stored: bytes) -> bool:
-    """Whether few bytes stand for many, which would take long in small steps."""
+    """Whether a few bytes stand for many."""
     stream = open_plain(io.BytesIO(stored), "x")
     stream.seek(_LARGE)
     return stream.tell() >= _LARGE

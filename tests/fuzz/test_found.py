@@ -8,6 +8,7 @@ import io
 import lzma
 import random
 import tarfile
+from collections.abc import Iterator
 from unittest import mock
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pytest
 
 from mixcurate.io import compression
 from mixcurate.io.compression import open_plain
-from mixcurate.io.parquet import row_group_sizes
+from mixcurate.io.parquet import read_parquet, row_group_sizes
 from mixcurate.io.records import FieldParams
 from mixcurate.io.tar import read_tar
 
@@ -57,3 +58,40 @@ def test_no_footer_of_a_parquet_file_ends_the_process() -> None:
         for change in (1, 2, 4, 8):
             broken = data[:at] + bytes([data[at] ^ change]) + data[at + 1 :]
             assert len(row_group_sizes(io.BytesIO(broken))) < 100
+
+
+@pytest.mark.parametrize("count", [-71294, 1 << 62])
+def test_a_row_group_that_claims_an_impossible_number_of_rows_is_told(count: int) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": ["a", "b", "c"]}), sink, row_group_size=2, store_schema=False)
+    broken = next(file for file in _with_number(sink.getvalue(), 2, count) if _rows(file) == count)
+    (batch,) = read_parquet(io.BytesIO(broken), fields=FieldParams())
+    assert [(r.position, r.reason) for r in batch.rejected] == [(0, "corrupt")]
+    assert batch.documents["position"].to_pylist() == [0]
+
+
+def _rows(data: bytes) -> int | None:
+    """What the first row group claims."""
+    try:
+        return pq.ParquetFile(io.BytesIO(data)).metadata.row_group(0).num_rows
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def _with_number(data: bytes, old: int, new: int) -> Iterator[bytes]:
+    """A Parquet file with another number in each place of its footer where ``old`` may stand."""
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    for place in range(footer, len(data) - 8):
+        if data[place : place + 1] == _zigzag(old):
+            broken = data[:place] + _zigzag(new) + data[place + 1 : -8]
+            yield broken + (len(broken) - footer).to_bytes(4, "little") + data[-4:]
+
+
+def _zigzag(number: int) -> bytes:
+    """A number in Thrift's compact protocol."""
+    number = number << 1 if number >= 0 else ~(number << 1)
+    encoded = b""
+    while number >= 128:
+        encoded += bytes([number & 127 | 128])
+        number >>= 7
+    return encoded + bytes([number])
