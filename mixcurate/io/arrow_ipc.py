@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -18,6 +18,15 @@ _MESSAGE = b"\xff" * 4
 _MAX_ROWS = 1 << 31
 
 
+class _Broken(NamedTuple):
+    """Why a batch, or all that is left, cannot be read."""
+
+    reason: str
+    detail: str
+    rows: int = 0
+    """Rows that are lost, as far as the file tells."""
+
+
 def read_arrow(
     stream: IO[bytes], *, fields: FieldParams, start: int = 0, stop: int | None = None, row: int = 0
 ) -> Iterator[RawBatch]:
@@ -25,7 +34,8 @@ def read_arrow(
 
     Of the file format, batches ``[start, stop)`` can be read alone; the first has row ``row``.
     Broken data costs one rejection (``not_arrow``, or ``truncated`` after readable batches); the
-    rows before it are kept.
+    rows before it are kept. In the file format a batch that cannot be read costs one (``corrupt``),
+    and the next one is tried.
     """
     builder = RawBuilder()
     found = False
@@ -38,8 +48,9 @@ def read_arrow(
             yield from add_rows(batch, row, builder, fields)
             row += batch.num_rows
         else:
-            builder.reject(Rejection.of(row, batch[0], batch[1][:500]))
-    if not found:
+            builder.reject(Rejection.of(row, batch.reason, batch.detail[:500]))
+            row += batch.rows
+    if not found and not start and (stop is None or not any(_rows(stream))):
         builder.reject(Rejection(row, "empty_file", "the table has no rows"))
     yield from builder.rest()
 
@@ -54,14 +65,31 @@ def batch_sizes(path: str) -> list[tuple[int, int]]:
         with pa.memory_map(path) as source:
             if source.read(len(_FILE_MAGIC)) != _FILE_MAGIC or not (file := _open_file(source)):
                 return []
-            source.seek(8)
-            sizes = []
-            reader = pa.ipc.MessageReader.open_stream(source)
-            for message in reader:
-                if message.type == "record batch":
-                    sizes.append((_n_rows(message.metadata.to_pybytes()), message.body.size))
-            plausible = all(rows <= _MAX_ROWS for rows, _ in sizes)
-            return sizes if plausible and len(sizes) == file.num_record_batches else []
+            return _sizes(source, file.num_record_batches)
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        reraise_io(error)
+        return []
+
+
+def _rows(stream: IO[bytes]) -> list[int]:
+    """Rows of each batch of a file as ``batch_sizes`` tells them, so that positions are the same.
+
+    The whole file is read, batch by batch: this is for damaged files, and those without rows.
+    """
+    file = _open_file(stream)
+    return [rows for rows, _ in _sizes(stream, file.num_record_batches)] if file else []
+
+
+def _sizes(source: Any, n_batches: int) -> list[tuple[int, int]]:
+    """Rows and bytes of the batches of a file; none where they are not as its footer has them."""
+    try:
+        source.seek(8)
+        sizes = []
+        for message in pa.ipc.MessageReader.open_stream(source):
+            if message.type == "record batch":
+                sizes.append((_n_rows(message.metadata.to_pybytes()), message.body.size))
+        plausible = all(rows <= _MAX_ROWS for rows, _ in sizes)
+        return sizes if plausible and len(sizes) == n_batches else []
     except (pa.ArrowException, OSError, MemoryError, struct.error) as error:
         reraise_io(error)
         return []
@@ -87,19 +115,12 @@ def _field(message: bytes, table: int, index: int) -> int:
     return table + offset if offset else 0
 
 
-def _batches(
-    stream: IO[bytes], start: int, stop: int | None
-) -> Iterator[pa.RecordBatch | tuple[str, str]]:
-    """Record batches, and at the end the reason and detail of what stopped them, if it did."""
+def _batches(stream: IO[bytes], start: int, stop: int | None) -> Iterator[pa.RecordBatch | _Broken]:
+    """Record batches, those of a file that are broken, and at the end what stopped a stream."""
     is_file = stream.read(len(_FILE_MAGIC)) == _FILE_MAGIC
     stream.seek(0)
     if is_file and (file := _open_file(stream)):
-        try:
-            n_batches = file.num_record_batches
-            for index in range(start, n_batches if stop is None else min(stop, n_batches)):
-                yield file.get_batch(index)
-        except (pa.ArrowException, OSError, MemoryError) as error:
-            yield "truncated", str(reraise_io(error))
+        yield from _file_batches(file, stream, start, stop)
         return
     reason = "not_arrow"
     try:
@@ -109,12 +130,30 @@ def _batches(
         reason = "truncated"
         yield from reader
     except (pa.ArrowException, OSError, MemoryError) as error:
-        yield reason, str(reraise_io(error))
+        yield _Broken(reason, str(reraise_io(error)))
         return
     if is_file:
-        yield "truncated", "the file has no readable footer"
+        yield _Broken("truncated", "the file has no readable footer")
     elif not _has_end(stream):
-        yield "truncated", "the stream has no end mark: it may be cut between two batches"
+        detail = "the stream has no end mark: it may be cut between two batches"
+        yield _Broken("truncated", detail)
+
+
+def _file_batches(
+    file: Any, stream: IO[bytes], start: int, stop: int | None
+) -> Iterator[pa.RecordBatch | _Broken]:
+    """Batches ``[start, stop)`` of the file format, each read whatever became of the others."""
+    rows: list[int] | None = None
+    n_batches = file.num_record_batches
+    for index in range(start, n_batches if stop is None else min(stop, n_batches)):
+        try:
+            batch = file.get_batch(index)
+        except (pa.ArrowException, OSError, MemoryError) as error:
+            detail = f"batch {index}: {reraise_io(error)}"
+            rows = _rows(stream) if rows is None else rows
+            yield _Broken("corrupt", detail, rows[index] if rows else 0)
+        else:
+            yield batch
 
 
 def _open_file(stream: IO[bytes]) -> Any:

@@ -103,6 +103,45 @@ def test_wrong_offsets_cost_their_batch_only(
     assert [d["position"] for d in documents if d["text"] == "rds"] == [1, 5]
 
 
+@pytest.mark.parametrize(("codec", "magic"), [("lz4", b'\x04"M\x18'), ("zstd", b"(\xb5/\xfd")])
+def test_a_batch_that_cannot_be_read_leaves_the_others(
+    tmp_path: Path, codec: str, magic: bytes
+) -> None:
+    table = pa.table({"text": [os.urandom(50).hex() for _ in range(500)]})
+    path = tmp_path / "a.arrow"
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    ends = []
+    with open(path, "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        for batch in table.to_batches(max_chunksize=100):
+            writer.write_batch(batch)
+            ends.append(sink.tell())
+    data = path.read_bytes()
+    for lost in ([0], [2], [1, 2], [4], [0, 1, 2, 3, 4]):
+        broken = bytearray(data)
+        for index in lost:
+            broken[data.rindex(magic, 0, ends[index])] ^= 1
+        path.write_bytes(broken)
+        documents, rejected = read_all(tasks_of(tmp_path, path="*"))
+        assert [d["position"] for d in documents] == [
+            row for row in range(500) if row // 100 not in lost
+        ]
+        assert [(r.position, r.reason) for r in rejected] == [(100 * i, "corrupt") for i in lost]
+        tasks = tasks_of(tmp_path, 10_000, path="*")
+        assert len(tasks) == 5
+        assert read_all(tasks) == (documents, rejected)
+
+
+def test_only_a_file_whose_batches_all_are_empty_is_told_to_be(tmp_path: Path) -> None:
+    rows = pa.record_batch({"text": ["x" * 2_000] * 9})
+    for parts in ([rows[:0], rows, rows[:0]], [rows[:0]] * 20):
+        with pa.ipc.new_file(str(tmp_path / "a.arrow"), rows.schema) as writer:
+            for part in parts:
+                writer.write_batch(part)
+        whole = read_all(tasks_of(tmp_path, path="*"))
+        assert [r.reason for r in whole[1]] == ([] if rows in parts else ["empty_file"])
+        assert read_all(tasks_of(tmp_path, 1, path="*")) == whole
+
+
 @pytest.mark.parametrize("kind", ["arrow", "parquet"])
 def test_a_table_without_rows_is_told(tmp_path: Path, kind: str) -> None:
     table = pa.table({"text": pa.array([], pa.string())})
