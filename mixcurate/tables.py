@@ -55,6 +55,22 @@ REJECTED = pa.schema(
     ]
 )
 
+#: ``contamination/part-*.parquet``: one row for each pair of a document and an item it holds.
+HITS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("set", pa.string(), nullable=False),
+        pa.field("set_path", pa.string(), nullable=False),
+        pa.field("item", pa.int64(), nullable=False),  # line or row of the file, from 0
+        pa.field("matched", pa.int32(), nullable=False),  # different n-grams of the item found
+        pa.field("overlap", pa.float32(), nullable=False),  # their share of the item's n-grams
+        pa.field("excerpt", pa.string(), nullable=False),
+    ]
+)
+
 #: ``assignments/part-*.parquet``.
 ASSIGNMENTS = pa.schema(
     [

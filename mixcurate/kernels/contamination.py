@@ -20,26 +20,10 @@ from mixcurate.kernels.contamination_index import ContaminationIndex
 from mixcurate.kernels.word_places import Place, word_places
 from mixcurate.kernels.words import Words, ngrams, normalise, split_words
 from mixcurate.params import Params
-from mixcurate.tables import EXCERPT
+from mixcurate.tables import EXCERPT, HITS
 
 Int64Array = npt.NDArray[np.int64]
 UInt64Array = npt.NDArray[np.uint64]
-
-#: ``contamination/part-*.parquet``: one row for each pair of a document and an item it holds.
-HITS = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("position", pa.int64(), nullable=False),
-        pa.field("set", pa.string(), nullable=False),
-        pa.field("set_path", pa.string(), nullable=False),
-        pa.field("item", pa.int64(), nullable=False),  # line or row of the file, from 0
-        pa.field("matched", pa.int32(), nullable=False),  # different n-grams of the item found
-        pa.field("overlap", pa.float32(), nullable=False),  # their share of the item's n-grams
-        pa.field("excerpt", pa.string(), nullable=False),
-    ]
-)
 
 
 class EvalSetParams(Params):

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixcurate.errors import InputError
-from mixcurate.kernels.contamination import HITS, Hits, cut, find, hit_table
+from mixcurate.kernels.contamination import Hits, cut, find, hit_table
 from mixcurate.kernels.contamination_index import (
     ContaminationIndex,
     Items,
@@ -21,6 +21,7 @@ from mixcurate.kernels.contamination_index import (
     require_searchable,
 )
 from mixcurate.kernels.words import normalise
+from mixcurate.tables import HITS
 from tests.documents import real_documents
 
 EVERY: dict[str, Any] = {"template_items": 10**9, "template_share": 1.0}
