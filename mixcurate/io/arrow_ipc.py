@@ -35,7 +35,7 @@ def read_arrow(
     Of the file format, batches ``[start, stop)`` can be read alone; the first has row ``row``.
     Broken data costs one rejection (``not_arrow``, or ``truncated`` after readable batches); the
     rows before it are kept. In the file format a batch that cannot be read costs one (``corrupt``),
-    and the next one is tried.
+    and the next one is tried. Many rows without text cost one together, as in ``read_parquet``.
     """
     builder = RawBuilder()
     found = False

@@ -21,8 +21,14 @@ from mixcurate.io.records import (
     RawBuilder,
     Rejection,
     add_record,
-    field_list,
     take,
+)
+from mixcurate.io.text_column import (
+    MAX_TOLD,
+    column_of,
+    is_without_text,
+    one_for_all,
+    why_without_text,
 )
 
 #: Binary cells above this size (images, audio) are left out of the metadata.
@@ -30,6 +36,7 @@ MAX_METADATA_BINARY = 1_000
 
 _MAGIC = b"PAR1"
 _ROWS = 1_000
+_ALL_NULL = "the text is null in all of them"
 
 #: Rows that a row group may claim; one of more counts as none.
 _MAX_ROWS = 1 << 31
@@ -40,9 +47,11 @@ def read_parquet(
 ) -> Iterator[RawBatch]:
     """Documents of the row groups ``[start, stop)``; a position is a row number of the file.
 
-    A row without text costs one rejection each. A row group that cannot be read costs one
-    (``corrupt``), and the next one is tried; so does a file that is no Parquet (``not_parquet``)
-    or that has lost its end (``truncated``).
+    A row without text costs one rejection each; where no row of a row group of more than
+    ``MAX_TOLD`` can have text, all cost one together, and so do the rows without text that follow
+    ``MAX_TOLD`` others. The accounts then have one record for them, whose detail tells how many
+    they are. A row group that cannot be read costs one (``corrupt``), and the next one is tried; so
+    does a file that is no Parquet (``not_parquet``) or that has lost its end (``truncated``).
     """
     builder = RawBuilder()
     try:
@@ -90,17 +99,21 @@ def add_rows(
 ) -> Iterator[RawBatch]:
     """Add the rows of ``batch``, the first being row ``first`` of the file; give full batches.
 
-    A batch that is broken inside costs one rejection (``corrupt``).
+    A batch that is broken inside costs one rejection (``corrupt``), and so do the rows of a batch
+    of more than ``MAX_TOLD`` none of which has text (``no_text_field``).
     """
+    rows = range(first, first + batch.num_rows)
     if problem := broken_column(batch):
-        last = first + batch.num_rows - 1
-        detail = f"rows {first:,} to {last:,}: {problem}"
+        detail = f"rows {first:,} to {rows.stop - 1:,}: {problem}"
         builder.reject(Rejection.of(first, "corrupt", detail[:500]))
         return
-    text_column = _column_of(fields.text_field, batch.schema)
-    if text_column is None:
-        yield from reject_rows(range(first, first + batch.num_rows), batch.schema, builder, fields)
-        return
+    text_column = column_of(fields.text_field, batch.schema)
+    if text_column is None or len(rows) > MAX_TOLD:
+        why = why_without_text(batch.schema, fields)
+        if why or is_without_text(batch, fields):
+            yield from _reject_rows(rows, why or _ALL_NULL, builder)
+            return
+    assert text_column is not None
     for begin, part in _slices(batch):
         # A name that appears twice keeps its first column, as in a JSON object read by most.
         names = list(dict.fromkeys(part.schema.names))
@@ -112,16 +125,6 @@ def add_rows(
             record = dict(zip(names, cells, strict=True))
             _add_row(builder, record, first + begin + index, text_column, fields)
             yield from builder.full()
-
-
-def reject_rows(
-    rows: range, schema: pa.Schema, builder: RawBuilder, fields: FieldParams
-) -> Iterator[RawBatch]:
-    """Reject every row of a table that lacks the text column: accounts hold one line a document."""
-    detail = f"column {fields.text_field!r} is missing; the file has: {field_list(schema.names)}"
-    for row in rows:
-        builder.reject(Rejection(row, "no_text_field", detail))
-        yield from builder.full()
 
 
 def reraise_io(error: Exception) -> Exception:
@@ -142,21 +145,49 @@ def _read_group(
     if not 0 <= n_rows <= _MAX_ROWS:
         builder.reject(Rejection.of(row, "corrupt", f"row group {group} claims {n_rows:,} rows"))
         return
-    end = row + n_rows
-    if _column_of(fields.text_field, file.schema_arrow) is None:
-        yield from reject_rows(range(row, end), file.schema_arrow, builder, fields)
+    rows = range(row, row + n_rows)
+    why = why_without_text(file.schema_arrow, fields)
+    is_missing = column_of(fields.text_field, file.schema_arrow) is None
+    if why and (is_missing or len(rows) > MAX_TOLD):
+        yield from _reject_rows(rows, why, builder)
         return
+    run = untold = 0  # rows without text up to here, and those of them that are not told yet
+    problem: Exception | None = None
     for batch in _batches(file, group):
-        if isinstance(batch, pa.RecordBatch):
-            yield from add_rows(batch, row, builder, fields)
-            row += batch.num_rows
+        if not isinstance(batch, pa.RecordBatch):
+            problem = batch
+            break
+        is_null = len(rows) > MAX_TOLD and is_without_text(batch, fields)
+        run = run + batch.num_rows if is_null else 0
+        if run > MAX_TOLD:
+            untold += batch.num_rows
         else:
-            detail = f"rows {row:,} to {end - 1:,} of row group {group}: {batch}"
-            builder.reject(Rejection.of(row, "corrupt", detail[:500]))
-            return
-    if row != end:
-        detail = f"row group {group} ends {end - row:,} rows before it should"
+            _tell(range(row - untold, row), builder)
+            untold = 0
+            yield from add_rows(batch, row, builder, fields)
+        row += batch.num_rows
+    _tell(range(row - untold, row), builder)
+    if problem:
+        detail = f"rows {row:,} to {rows.stop - 1:,} of row group {group}: {problem}"
+        builder.reject(Rejection.of(row, "corrupt", detail[:500]))
+    elif row != rows.stop:
+        detail = f"row group {group} ends {rows.stop - row:,} rows before it should"
         builder.reject(Rejection(row, "corrupt", detail))
+
+
+def _reject_rows(rows: range, why: str, builder: RawBuilder) -> Iterator[RawBatch]:
+    """Reject rows without text: each, or many together, so that a file that claims them ends."""
+    if len(rows) > MAX_TOLD:
+        builder.reject(one_for_all(rows, why))
+        return
+    for row in rows:
+        builder.reject(Rejection(row, "no_text_field", why))
+        yield from builder.full()
+
+
+def _tell(untold: range, builder: RawBuilder) -> None:
+    if untold:
+        builder.reject(one_for_all(untold, _ALL_NULL))
 
 
 def _batches(file: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch | Exception]:
@@ -189,12 +220,6 @@ def _slices(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
     step = max(1, min(_ROWS, records.BATCH_BYTES // n_bytes))
     for begin in range(0, batch.num_rows, step):
         yield begin, batch.slice(begin, step)
-
-
-def _column_of(path: str, schema: pa.Schema) -> str | None:
-    """The column that holds what is at ``path``: of that very name, or its first part."""
-    names = (path, path.partition(".")[0])
-    return next((name for name in names if name in schema.names), None)
 
 
 def _add_row(
