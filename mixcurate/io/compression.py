@@ -175,9 +175,11 @@ class PlainStream:
         return data
 
     def seek(self, position: int) -> None:
-        """Go forwards to ``position``; what lies between is read only where it is compressed."""
+        """Go forwards to ``position`` or the end; only what is compressed is read on the way."""
         near = position - self._position <= len(self._buffer) - self._offset + _OUTPUT
         if self._decoder is None and not near and self._stream.seekable():
+            self._stream.seek(0, 2)
+            position = min(position, self._stream.tell())
             self._stream.seek(position)
             self._position, self._buffer, self._offset, self._fed = position, b"", 0, b""
         while self._position < position:

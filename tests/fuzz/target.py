@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,10 @@ import atheris
 
 #: What coverage is measured of; native libraries would have to be built for it.
 INSTRUMENTED = ["mixcurate.io", "mixcurate.models"]
+
+
+#: MiB that one input of a few KB may take: zstd and bz2 blow up a block to some 50.
+MAX_GROWTH = 200
 
 
 def target(name: str, folder: Path) -> Callable[[bytes], None]:
@@ -25,7 +30,19 @@ def target(name: str, folder: Path) -> Callable[[bytes], None]:
             from tests.fuzz.warcs import check_warc as checked
         else:
             from tests.fuzz.properties import check as checked
-    return lambda data: checked(name, data, folder)
+
+    def measured(data: bytes) -> None:
+        before = _peak()
+        checked(name, data, folder)
+        growth = _peak() - before
+        assert growth < MAX_GROWTH, f"{len(data):,} bytes took {growth:,} MiB"
+
+    return measured
+
+
+def _peak() -> int:
+    """The most memory that the process has had so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
 def main() -> None:

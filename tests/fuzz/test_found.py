@@ -60,6 +60,13 @@ def test_no_footer_of_a_parquet_file_ends_the_process() -> None:
             assert len(row_group_sizes(io.BytesIO(broken))) < 100
 
 
+def test_a_seek_behind_the_end_ends_there() -> None:
+    for pack in (bytes, gzip.compress):
+        stream = open_plain(io.BytesIO(pack(b"ten bytes.")), "x")
+        stream.seek(1 << 40)
+        assert (stream.tell(), stream.read(1)) == (10, b"")
+
+
 @pytest.mark.parametrize("count", [-71294, 1 << 62])
 def test_a_row_group_that_claims_an_impossible_number_of_rows_is_told(count: int) -> None:
     sink = io.BytesIO()
