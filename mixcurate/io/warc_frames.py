@@ -185,6 +185,7 @@ class PlainFraming:
         A record is read without a newline before it where the one ahead ends: the same must be
         true for whoever begins inside that one.
         """
+        position = max(position, self._window.base)  # what is forgotten was looked through before
         self._window.forget(position)
         while chunk := self._window.at(position, _STEP):
             match = -1
