@@ -118,6 +118,14 @@ def test_a_file_that_is_no_warc_costs_one_rejection(content: bytes) -> None:
         assert reasons(wets(data)[1]) == [(0, "not_warc")]
 
 
+def test_a_record_found_far_inside_another_is_read_of_a_stream_too() -> None:
+    outer = record("conversion", bytes(900_000), length=2_000_000)
+    for data in (outer + wet(b"a"), gzip.compress(outer + wet(b"a"))):
+        documents, rejected = wets(data)
+        assert [(d["position"], d["text"]) for d in documents] == [(len(outer), "a")]
+        assert reasons(rejected) == [(0, "truncated")]
+
+
 def test_a_failing_disk_is_no_rejection() -> None:
     class Failing(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
