@@ -20,7 +20,7 @@ from tests.fuzz.properties import check
 from tests.fuzz.seeds import NAMES, dictionary, seeds
 from tests.fuzz.warcs import check_warc
 
-SECONDS = int(os.environ.get("MIXCURATE_FUZZ_SECONDS", "5"))
+SECONDS = int(os.environ.get("MIXCURATE_FUZZ_SECONDS", "4"))
 CHECKS = {"html": check_page, "warc": check_warc, "wet": check_warc}
 
 
