@@ -37,8 +37,7 @@ class Histogram:
 
 def gather(workdir: Workdir, corpus: str) -> dict[str, Any]:
     """Everything the template needs; what a stage has not made yet is empty or None."""
-    ended = {stage: workdir.success(stage) for stage in DATA_FOLDERS}
-    done = {stage: success for stage, success in ended.items() if success is not None}
+    done = _of_one_run(workdir)
     manifest = _json(storage.join(corpus, corpus_io.MANIFEST)) if "materialize" in done else None
     plan = _json(workdir.path("plan.json")) if "plan" in done else None
     domains = _domain_table(workdir) if "cluster" in done else []
@@ -60,6 +59,26 @@ def gather(workdir: Workdir, corpus: str) -> dict[str, Any]:
         "timings": [_timing(stage, success) for stage, success in done.items()],
         "waiting": [stage for stage in DATA_FOLDERS if stage not in done],
     }
+
+
+def _of_one_run(workdir: Workdir) -> dict[str, Success]:
+    """The finished stages; those that stand on other documents than there are now are left out.
+
+    Ingest alone was run again, say: what the later stages wrote no longer belongs to its rows.
+    """
+    done: dict[str, Success] = {}
+    for stage in DATA_FOLDERS:
+        success = workdir.success(stage)
+        if success is None:
+            continue
+        if stage == "embed" and "ingest" in done and _rows(success) != _rows(done["ingest"]):
+            break
+        done[stage] = success
+    return done
+
+
+def _rows(success: Success) -> dict[str, int]:
+    return {part.name: part.documents for part in success.parts}
 
 
 def _json(path: str) -> Any:

@@ -57,8 +57,11 @@ def normal_url(url: str) -> str:
     if port not in (None, 80, 443):
         host = f"{host}:{port}"
     scheme = "" if parts.scheme in ("http", "https") else f"{parts.scheme}://"
-    query = "&".join(sorted(part for part in parts.query.split("&") if part and _counts(part)))
-    path = parts.path.rstrip("/")
+    given = (part.strip() for part in parts.query.split("&"))
+    query = "&".join(sorted(part for part in given if part and _counts(part)))
+    path = parts.path
+    while (shorter := path.rstrip().rstrip("/")) != path:
+        path = shorter
     normal = f"{scheme}{host}{path}"
     if query:
         normal = f"{normal}?{query}"

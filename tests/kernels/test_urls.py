@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mixcurate.kernels.urls import normal_url
@@ -59,6 +59,8 @@ def test_the_root_is_one_page():
 
 
 @given(st.text(max_size=40), st.text(max_size=10))
+@example(" ", "")
+@example("a /", "b &")
 def test_the_normal_form_is_normal(path, query):
     once = normal_url(f"https://Example.org/{path}?{query}")
     assert normal_url(once) == once or "?" in path or "#" in path or "%" in once

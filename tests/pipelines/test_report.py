@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -209,3 +210,15 @@ def test_a_manifest_of_an_earlier_run_is_not_shown(tmp_path: Path) -> None:
     text = Page(html_of(made)).text
     assert "stale" not in text
     assert "the plan gives" in text
+
+
+def test_stages_that_stand_on_other_documents_are_left_out(tmp_path: Path) -> None:
+    made = build(str(tmp_path))
+    ingested = made.workdir.success("ingest")
+    assert ingested is not None
+    parts = [dataclasses.replace(part, documents=part.documents - 1) for part in ingested.parts]
+    made.workdir.write_success("ingest", dataclasses.replace(ingested, parts=parts))
+    found = gather(made.workdir, made.corpus)
+    assert found["waiting"] == list(STAGES)[1:]
+    assert found["mixture"] is None
+    assert Page(html_of(made)).open == []
