@@ -59,15 +59,12 @@ def _finished_parts(workdir: Workdir) -> dict[str, int]:
         raise RequestError(
             f"stage 'embed' has not finished in {root}; run it first: mixcurate embed RECIPE"
         )
-    documents, vectors = (
-        {part.name: part.documents for part in success.parts} for success in (ingested, embedded)
-    )
-    if documents != vectors:
+    if ingested.rows != embedded.rows:
         raise RequestError(
             f"the embeddings in {root} are of other documents than it has now; run the stage "
             f"again: mixcurate embed RECIPE"
         )
-    return vectors
+    return embedded.rows
 
 
 def _older_export(out: str) -> list[str]:

@@ -84,6 +84,11 @@ class Success:
     rejected_sizes: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     """Bytes of text and tokens by reason."""
 
+    @property
+    def rows(self) -> dict[str, int]:
+        """Documents of each part: stages that work row by row fit together if these are equal."""
+        return {part.name: part.documents for part in self.parts}
+
     @staticmethod
     def from_json(value: dict[str, Any]) -> Success:
         """Back from the file."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from mixcurate.kernels.contamination_index import ContaminationIndex
+from mixcurate.kernels.replace import replace_rows
 from mixcurate.kernels.word_places import Place, word_places
 from mixcurate.kernels.words import Words, ngrams, normalise, split_words
 from mixcurate.params import Params
@@ -237,11 +238,8 @@ def cut(text: pa.Array, hits: Hits) -> pa.Array:
     Returns:
         large_string ``[n]``.
     """
-    rows = np.unique(hits.run_row)
-    if len(rows) == 0:
-        return text
     shorter: dict[int, str] = {}
-    for row in rows.tolist():
+    for row in np.unique(hits.run_row).tolist():
         original = text[row].as_py()
         places = word_places(original)
         mine = hits.run_row == row
@@ -252,12 +250,7 @@ def cut(text: pa.Array, hits: Hits) -> pa.Array:
         rest = _without(original, spans)
         left = len(places) - int((hits.run_end[mine] - hits.run_start[mine]).sum())
         shorter[row] = rest if left else ""
-    pieces: list[pa.Array] = []
-    done = 0
-    for row, value in shorter.items():
-        pieces += (text[done:row], pa.array([value], pa.large_string()))
-        done = row + 1
-    return pa.concat_arrays([*pieces, text[done:]])
+    return replace_rows(text, shorter)
 
 
 def _without(text: str, spans: list[Place]) -> str:

@@ -19,6 +19,7 @@ from pydantic import Field, field_validator
 
 from mixcurate.errors import nearest
 from mixcurate.kernels.pii_patterns import FINDERS, SCREENS, Span
+from mixcurate.kernels.replace import replace_rows
 from mixcurate.params import Params
 
 Kind = Literal["keys", "emails", "ips", "ibans", "cards", "phones"]
@@ -118,7 +119,7 @@ def mask_pii(text: pa.Array, params: PiiParams) -> Masked:
                 changed[row] = _replace(original, spans, params.masks.get(kind, MASKS[kind]))
         if action == "drop":
             drop |= counts[kind] > 0
-        text = _with(text, changed)
+        text = replace_rows(text, changed)
     return Masked(text, counts, drop)
 
 
@@ -166,13 +167,3 @@ def _replace(text: str, spans: list[Span], mask: str) -> str:
         pieces += (text[done:start], mask)
         done = end
     return "".join([*pieces, text[done:]])
-
-
-def _with(text: pa.Array, changed: dict[int, str]) -> pa.Array:
-    """``text`` with other values in some rows."""
-    pieces: list[pa.Array] = []
-    done = 0
-    for row, value in changed.items():
-        pieces += (text[done:row], pa.array([value], pa.large_string()))
-        done = row + 1
-    return pa.concat_arrays([*pieces, text[done:]]) if pieces else text

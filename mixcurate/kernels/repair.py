@@ -18,6 +18,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from mixcurate.kernels.replace import replace_rows
+
 #: What is never text: controls but tab, line feed and form feed, other line breaks than line feeds,
 #: deprecated and annotation controls, byte order marks, and what is invisible inside of words.
 _CONTROLS = (
@@ -53,17 +55,14 @@ def repair(text: pa.Array) -> Repaired:
         text: large_string ``[n]`` without nulls.
     """
     changed = np.zeros(len(text), bool)
-    pieces: list[pa.Array] = []
-    done = 0
+    values: dict[int, str] = {}
     for row in np.flatnonzero(_may_need(text)).tolist():
         original = text[row].as_py()
         fixed = repair_text(original)
-        if fixed == original:
-            continue
-        changed[row] = True
-        pieces += (text[done:row], pa.array([fixed], pa.large_string()))
-        done = row + 1
-    return Repaired(pa.concat_arrays([*pieces, text[done:]]) if pieces else text, changed)
+        if fixed != original:
+            changed[row] = True
+            values[row] = fixed
+    return Repaired(replace_rows(text, values), changed)
 
 
 def repair_text(text: str) -> str:

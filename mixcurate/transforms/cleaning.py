@@ -182,6 +182,8 @@ class Cleaner:
         kept = signals.filter(pa.array(failed < 0))
         for index, (name, bounds) in enumerate(self.bounds.items()):
             mine = failed == index
+            if not mine.any():
+                continue
             values = signals.column(name).to_numpy()
             details = [
                 filters.describe(name, value, bounds) if bad else ""
