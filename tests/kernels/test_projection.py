@@ -56,8 +56,10 @@ def test_one_scale_for_both_axes() -> None:
     assert (places.max(axis=0) + places.min(axis=0)) == pytest.approx([0, 0], abs=1e-5)
 
 
-def test_threads_do_not_matter() -> None:
+def test_threads_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = blobs(40)
+    # without it scikit-learn takes no more threads than there are physical cores
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
     with threadpool_limits(limits=1):
         one = project(vectors, 7)
     with threadpool_limits(limits=2):
