@@ -51,7 +51,8 @@ class Repeats:
         of: the first document of the order that the rule holds for, int64 ``[m]``.
         kept: the kept document that a chain of such steps ends at, int64 ``[m]``; by the rule
             ``kept`` the same as ``of``.
-        cosine: of ``row`` and ``of``, float64 ``[m]``.
+        cosine: of ``row`` and ``kept``, float64 ``[m]``, exact; it may be below 1 - epsilon by the
+            rule ``earlier`` alone.
     """
 
     row: Int64Array
@@ -134,14 +135,14 @@ def find_repeats(
     order = np.lexsort((key, -priority)).astype(np.int64)
     first = _first_repeated(vectors[order], 1.0 - epsilon, rule)
     dropped = np.flatnonzero(first >= 0)
-    kept = _roots(first)
+    kept = _roots(first)[dropped]
     of = first[dropped]
-    cosine = _cosines(vectors[order[dropped]], vectors[order[of]])
+    cosine = _cosines_of_pairs(vectors, order[dropped], order[kept])
     by_row = np.argsort(order[dropped])
     return Repeats(
         row=order[dropped][by_row],
         of=order[of][by_row],
-        kept=order[kept[dropped]][by_row],
+        kept=order[kept][by_row],
         cosine=cosine[by_row],
     )
 
@@ -210,11 +211,16 @@ def _above(left: Float32Array, right: Float32Array, limit: float) -> BoolArray:
 
 def _cosines(left: Float32Array, right: Float32Array) -> Float64Array:
     """Exact cosine of each row of one with the same row of the other: float64 ``[n]``."""
-    found = np.empty(len(left), np.float64)
-    for start in range(0, len(left), _EXACT_ROWS):
-        space = slice(start, start + _EXACT_ROWS)
-        both = left[space].astype(np.float64), right[space].astype(np.float64)
-        found[space] = np.einsum("ij,ij->i", *both)
+    found: Float64Array = np.einsum("ij,ij->i", left.astype(np.float64), right.astype(np.float64))
+    return found
+
+
+def _cosines_of_pairs(vectors: Float32Array, one: Int64Array, other: Int64Array) -> Float64Array:
+    """Exact cosine of each pair of rows: float64 ``[m]``."""
+    found = np.empty(len(one), np.float64)
+    for start in range(0, len(one), _EXACT_ROWS):
+        pairs = slice(start, start + _EXACT_ROWS)
+        found[pairs] = _cosines(vectors[one[pairs]], vectors[other[pairs]])
     return found
 
 
