@@ -10,15 +10,40 @@ import dataclasses
 import math
 from typing import Literal
 
-import faiss
 import numpy as np
 
+from mixcurate.kernels.balance import bound_sizes, nearest_of_each
 from mixcurate.kernels.clustering import ResampleParams
-from mixcurate.kernels.nearest import Assigned, Float32Array, Metric, assign, normalise
+from mixcurate.kernels.hierarchy import two_levels
+from mixcurate.kernels.lloyd import fill, lloyd, move
+from mixcurate.kernels.nearest import (
+    LARGEST,
+    Assigned,
+    Float32Array,
+    Metric,
+    assign,
+    normalise,
+    squared_lengths,
+)
 
 __all__ = ["Assigned", "Fit", "Float32Array", "Metric", "assign", "effective_k", "fit", "normalise"]
 
 Levels = Literal["auto", 1, 2]
+
+#: From so many clusters on, two levels reach the same inertia sooner.
+_MANY = 64
+
+#: Rows a cluster that first centroids and moves are made from.
+_EARLY = 64
+
+#: Rounds of moves, at most.
+_MOVES = 4
+
+#: The last iterations end when the objective improves by less than this share.
+_GAIN = 2e-3
+
+#: How far a squared length may be from 1: vectors that were float16 when they were normalised.
+_UNIT = 5e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,22 +96,91 @@ def fit(
         balance: largest cluster of the sample, in multiples of the mean.
 
     Returns:
-        The fit.
+        The fit. The same bytes on any number of threads; not on a GPU, which rounds otherwise.
 
     Raises:
         ValueError: no rows, rows that are not finite, or, for cosine, of another length than 1.
     """
-    model = faiss.Kmeans(
-        vectors.shape[1],
+    rows, origin = _checked(vectors, metric)
+    notes: list[str] = []
+    if len(rows) == 0:  # zero vectors have no direction: any centroid will do
+        only = np.eye(1, vectors.shape[1], dtype=np.float32)
+        return Fit(only, float(len(vectors)), ["all vectors of the sample are zero"])
+    asked, k = k, min(k, len(rows))
+    plan = _Plan(k=k, seed=seed, metric=metric, levels=levels, iterations=iterations)
+    centroids = _fit_once(rows, plan)
+    for turn in range(resample.rounds if resample else 0):
+        assert resample is not None
+        kept = nearest_of_each(assign(rows, centroids, metric), resample.per_cluster)
+        plan = dataclasses.replace(plan, k=min(k, len(kept)), seed=seed + 1 + turn)
+        centroids = _fit_once(rows[kept], plan)
+    centroids = fill(rows, centroids, metric)
+    if len(centroids) < asked:
+        notes.append(f"only {len(centroids):,} of {asked:,} clusters: no more vectors differ")
+    if balance is not None:
+        centroids, largest = bound_sizes(rows, centroids, balance, seed=seed, metric=metric)
+        if largest > balance:
+            notes.append(
+                f"balance {balance:g} was not reached: the largest cluster has {largest:.1f} times "
+                f"the mean"
+            )
+    _, distance = assign(rows, centroids, metric)
+    inertia = float((distance.astype(np.float64) ** 2).sum()) + len(vectors) - len(rows)
+    return Fit(np.ascontiguousarray(centroids + origin), inertia, notes)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """One fit from scratch."""
+
+    k: int
+    seed: int
+    metric: Metric
+    levels: Levels
+    iterations: int
+
+
+def _checked(vectors: Float32Array, metric: Metric) -> tuple[Float32Array, Float32Array]:
+    """The rows to fit, and what to add to their centroids."""
+    if len(vectors) == 0:
+        raise ValueError("k-means needs at least one vector")
+    squared = squared_lengths(vectors)
+    bad = np.flatnonzero(~(squared < LARGEST))
+    if len(bad):
+        raise ValueError(
+            f"{len(bad):,} vectors are not finite, or too long; the first is {bad[0]:,}"
+        )
+    if metric == "euclidean":  # far from the origin, float32 products of vectors cancel
+        origin = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return vectors - origin, origin
+    zero = squared == 0
+    other = np.flatnonzero(~(zero | (np.abs(squared - 1) < _UNIT)))
+    if len(other):
+        raise ValueError(
+            f"{len(other):,} vectors are not of length 1; the first is {other[0]:,}: normalise them"
+        )
+    return vectors[~zero] if zero.any() else vectors, np.zeros(vectors.shape[1], np.float32)
+
+
+def _fit_once(vectors: Float32Array, plan: _Plan) -> Float32Array:
+    """First centroids on one or two levels, moves, and Lloyd iterations until they gain little."""
+    k, metric, seed = plan.k, plan.metric, plan.seed
+    early = vectors[: k * _EARLY]  # moves need no more; rows are in no order
+    two = plan.levels == 2 or (plan.levels == "auto" and k >= _MANY)
+    first = two_levels if two and k > 3 else lloyd
+    centroids = first(early, k, iterations=plan.iterations, seed=seed, metric=metric)
+    most = math.ceil(k / 10)
+    for turn in range(_MOVES if k > 1 else 0):
+        centroids, moved = move(early, centroids, most, seed=seed + turn, metric=metric)
+        centroids = lloyd(early, k, iterations=1, seed=seed, metric=metric, start=centroids)
+        if moved <= k / 100:
+            break
+    return lloyd(
+        vectors,
         k,
-        niter=iterations,
+        iterations=plan.iterations,
         seed=seed,
-        spherical=metric == "cosine",
-        min_points_per_centroid=1,
-        max_points_per_centroid=len(vectors),
+        metric=metric,
+        start=centroids,
+        stop=_GAIN,
     )
-    model.train(vectors)
-    centroids = np.asarray(model.centroids)
-    centroids = normalise(centroids) if metric == "cosine" else centroids
-    _, distance = assign(vectors, centroids, metric)
-    return Fit(centroids, float((distance.astype(np.float64) ** 2).sum()), [])
