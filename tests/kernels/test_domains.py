@@ -9,7 +9,7 @@ from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
 from mixcurate.kernels import domains
-from mixcurate.kernels.clustering import MergeParams, PruneParams
+from mixcurate.kernels.clustering import MergeParams
 from mixcurate.kernels.kmeans import normalise
 
 LINKAGES = ["ward", "average", "complete", "single", "centroid"]
@@ -32,29 +32,6 @@ def everything(n: int) -> np.ndarray:
 
 def cut(n: int, linkage: str = "ward") -> MergeParams:
     return MergeParams(domains=n, linkage=linkage)
-
-
-def test_clusters_without_documents_or_quality_are_pruned():
-    reasons = domains.prune(
-        np.array([5, 0, 3, 0, 9]), np.array([0.5, 0.9, 0.49999, 0.1, 1.0]), PruneParams()
-    )
-    assert reasons == [None, "empty", "low_quality", "empty", None]
-
-
-def test_without_a_rule_only_empty_clusters_are_pruned():
-    reasons = domains.prune(np.array([5, 0]), np.array([0.0, 0.9]), None)
-    assert reasons == [None, "empty"]
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1)), max_size=20), st.floats(0, 1))
-@settings(max_examples=50, deadline=None)
-def test_a_cluster_is_kept_exactly_when_it_has_documents_of_quality(clusters, least):
-    reasons = domains.prune(
-        np.array([n for n, _ in clusters], np.int64),
-        np.array([quality for _, quality in clusters]),
-        PruneParams(min_quality=least),
-    )
-    assert [r is None for r in reasons] == [n > 0 and q >= least for n, q in clusters]
 
 
 @pytest.mark.parametrize("method", LINKAGES)
@@ -132,6 +109,76 @@ def test_fewer_clusters_than_domains_are_a_domain_each():
     assert found.tolist() == [2, 0, 1]
 
 
+def test_equal_centroids_are_one_domain():
+    same = np.repeat(unit_rows(1, 4, 0), 6, axis=0)
+    assert domains.merge(same, everything(6), np.ones(6, int), cut(3)).tolist() == [0] * 6
+
+
+def test_more_centroids_than_a_hierarchy_holds_are_grouped_first(monkeypatch):
+    centroids = grouped(5, 30)
+    monkeypatch.setattr(domains, "MOST_LINKED", 40)
+    found = domains.merge(centroids, everything(150), np.arange(150), cut(5), seed=1)
+    assert found.tolist() == np.repeat([4, 3, 2, 1, 0], 30).tolist()
+    again = domains.merge(centroids, everything(150), np.arange(150), cut(5), seed=1)
+    assert again.tolist() == found.tolist()
+
+
+def test_a_spectral_merge_needs_a_number():
+    params = MergeParams.model_construct(domains=None, distance=1.5, linkage="spectral")
+    with pytest.raises(ValueError, match="needs a number of domains"):
+        domains.merge(unit_rows(4, 3, 0), everything(4), np.ones(4, int), params)
+
+
+def rings(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points of two rings, one within the other, in random order; and which ring."""
+    random = np.random.default_rng(0)
+    ring = np.arange(n) % 2
+    angle = random.uniform(0, 2 * np.pi, n)
+    radius = np.where(ring == 0, 1.0, 2.0) + random.normal(scale=0.03, size=n)
+    points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return points.astype(np.float32), ring
+
+
+def test_a_spectral_merge_follows_the_documents_where_a_hierarchy_of_centroids_does_not():
+    points, ring = rings(600)
+    centroids, owner = points[:60], ring[:60]
+    spectral = cut(2).model_copy(update={"linkage": "spectral"})
+    found = domains.merge(centroids, everything(60), np.ones(60, int), spectral, sample=points)
+    assert adjusted_rand_score(found, owner) == 1.0
+    ward = domains.merge(centroids, everything(60), np.ones(60, int), cut(2))
+    assert adjusted_rand_score(ward, owner) < 0.5
+
+
+def test_a_spectral_merge_ignores_documents_of_clusters_that_are_not_kept(monkeypatch):
+    points, ring = rings(600)
+    far = points[:300] + np.float32(50)
+    centroids = np.concatenate([points[:60], far[:20]])
+    kept = np.arange(80) < 60
+    params = cut(2).model_copy(update={"linkage": "spectral"})
+    sample = np.concatenate([far, points])
+    monkeypatch.setattr(domains.spectral, "MOST_NODES", 500)  # more than one block is read
+    found = domains.merge(centroids, kept, np.ones(80, int), params, sample=sample)
+    assert found[~kept].tolist() == [-1] * 20
+    assert adjusted_rand_score(found[kept], ring[:60]) == 1.0
+
+
+@pytest.mark.parametrize("documents", [None, 0, 3])
+def test_a_spectral_merge_with_too_few_documents_groups_the_centroids(documents):
+    sample = None if documents is None else unit_rows(documents, 8, 1)
+    params = cut(6).model_copy(update={"linkage": "spectral"})
+    found = domains.merge(grouped(6, 20), everything(120), np.arange(120), params, sample=sample)
+    assert found.tolist() == np.repeat([5, 4, 3, 2, 1, 0], 20).tolist()
+
+
+def test_a_cluster_without_a_sampled_document_joins_the_nearest_one():
+    points, ring = rings(600)
+    centroids = np.concatenate([points[:60], points[:1] * np.float32(10)])
+    params = cut(2).model_copy(update={"linkage": "spectral"})
+    found = domains.merge(centroids, everything(61), np.ones(61, int), params, sample=points)
+    outer = found[np.flatnonzero(ring[:60] == 1)[0]]
+    assert found[60] == outer
+
+
 def test_without_merging_each_kept_cluster_is_a_domain_by_size():
     found = domains.merge(unit_rows(3, 4, 0), everything(3), np.array([5, 5, 9]), None)
     assert found.tolist() == [1, 2, 0]
@@ -156,25 +203,8 @@ def test_the_id_of_a_domain_never_changes():
     assert domains.domain_id(np.eye(2, 3, dtype=np.float32)) == "a925a8e5e11585f8b07e17dc7608aa0f"
 
 
-@given(st.integers(1, 12), st.integers(2, 6), st.integers(0, 2**31))
-@settings(max_examples=50, deadline=None)
-def test_separation_equals_brute_force(n, d, seed):
-    centroids = unit_rows(n, d, seed)
-    wide = centroids.astype(np.float64)
-    expected = [
-        sum(np.linalg.norm(a - b) for j, b in enumerate(wide) if i != j) / max(n - 1, 1)
-        for i, a in enumerate(wide)
-    ]
-    np.testing.assert_allclose(domains.separation(centroids), expected, atol=1e-3)
-
-
-def test_separation_of_more_centroids_than_a_block():
-    centroids = unit_rows(1_500, 3, seed=1)
-    rows = [0, 1_023, 1_024, 1_499]
-    wide = centroids.astype(np.float64)
-    expected = [np.linalg.norm(wide - wide[row], axis=1).sum() / 1_499 for row in rows]
-    np.testing.assert_allclose(domains.separation(centroids)[rows], expected, atol=1e-5)
-
-
-def test_separation_of_no_centroids():
-    assert domains.separation(np.zeros((0, 4), np.float32)).shape == (0,)
+def test_tiers_of_a_domain_have_ids_of_their_own():
+    centroids = np.eye(2, 3, dtype=np.float32)
+    tiers = [None, "", "low", "high"]
+    assert len({domains.domain_id(centroids, tier) for tier in tiers}) == 4
+    assert domains.domain_id(centroids, "high") == domains.domain_id(centroids[::-1], "high")
