@@ -90,6 +90,12 @@ def test_equal_distances_are_settled_by_the_hash():
     assert np.flatnonzero(lost).tolist() == list(range(70, 100))
 
 
+def test_a_share_is_taken_as_it_is_written():
+    distance, key = np.arange(100, dtype=np.float32), np.arange(100, dtype=np.uint64)
+    assert int(0.29 * 100) == 28
+    assert sum(dropped([(distance, key)], 0.29)[0]) == 29
+
+
 def test_the_limit_as_a_distance():
     distance, key = np.linspace(0, 1, 101, dtype=np.float32), np.arange(101, dtype=np.uint64)
     found = prototypes.boundary(prototypes.histogram(distance), 0.5)

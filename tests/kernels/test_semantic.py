@@ -174,6 +174,18 @@ def test_float32_does_not_decide_at_the_threshold(rule, monkeypatch):
         assert found.row.tolist() == (np.flatnonzero(exact) + 1).tolist()
 
 
+def test_a_cosine_of_just_the_threshold_is_not_above_it():
+    step = 2.0**-24
+    others = [[x, np.sqrt(1 - x * x)] for x in (0.5 - step, 0.5, 0.5 + step)]
+    for row, other in enumerate(others):
+        vectors = unit_grid(np.array([[1.0, 0.0], other]))
+        assert vectors[1, 0] == other[0]
+        found = find_repeats(
+            vectors, np.zeros(2), np.arange(2, dtype=np.uint64), epsilon=0.5, rule="kept"
+        )
+        assert len(found.row) == (row == 2)
+
+
 @given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 384, 1024]))
 @settings(max_examples=20)
 def test_products_on_the_grid_are_exact(seed, dimension):

@@ -41,7 +41,8 @@ def test_groups_are_numbered_by_cluster_and_gathered_in_buckets(sizes, most, buc
 def corpus(n: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     centroids = rng.standard_normal((k, 16)).astype(np.float32)
-    cluster = rng.integers(-1, k, n).astype(np.int32)
+    cluster = (k * rng.random(n) ** 2).astype(np.int32)  # the first are the largest
+    cluster[::20] = -1
     vectors = (centroids[cluster] + rng.standard_normal((n, 16))).astype(np.float16)
     return vectors, cluster, centroids
 
@@ -63,6 +64,7 @@ def test_a_document_has_the_same_group_in_any_batch():
     sizes = np.bincount(whole[inside])
     assert len(sizes) == len(plan.bucket)
     assert sizes.max() < 600  # through the centroid, a plane parts a cluster about in the middle
+    assert len(set(counts[inside].tolist())) > 2
     other = groups_of(vectors, cluster, centroids, plan, seed=5)
     assert (other != whole)[inside].mean() > 0.5
 
