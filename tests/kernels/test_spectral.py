@@ -88,10 +88,10 @@ def test_pages_of_a_few_templates_are_no_groups(monkeypatch):
     pages = normalise(templates + random.normal(0, 0.15, templates.shape))
     vectors = np.concatenate([vectors, pages])
     found = spectral.spectral_groups(vectors, 3, seed=0)
-    assert adjusted_rand_score(found[: len(label)], label) > 0.98
+    assert adjusted_rand_score(found[: len(label)], label) > 0.9
     monkeypatch.setattr(spectral, "_ROUNDS", 0)
     found = spectral.spectral_groups(vectors, 3, seed=0)
-    assert adjusted_rand_score(found[: len(label)], label) < 0.9
+    assert adjusted_rand_score(found[: len(label)], label) < 0.5
 
 
 def test_threads_and_repeats_do_not_change_a_group():
