@@ -11,9 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mixcurate.kernels.hashing import subseed
 from mixcurate.kernels.words import mix
@@ -22,7 +19,8 @@ Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 
 #: Inverse strength of the L2 penalty. Unit vectors have small entries, so that the weights that
-#: tell domains apart are large: scikit-learn's 1 holds them down.
+#: tell domains apart are large: scikit-learn's 1 holds them down. Of 1 to 300, values from 10 gave
+#: the best macro F1 on domains of 20 newsgroups, and 3 to 30 on the newsgroups themselves.
 _INVERSE_PENALTY = 30.0
 _ITERATIONS = 200
 
@@ -128,6 +126,10 @@ def _fit(
     """Weight float32 ``[d, n]`` and bias float32 ``[n]``."""
     if n == 1:
         return np.zeros((unit.shape[1], 1), np.float32), np.zeros(1, np.float32)
+    from sklearn.exceptions import ConvergenceWarning  # here: every command would wait for it
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_ITERATIONS, tol=1e-4)
     # one thread: sums that are split over threads differ in their last bits
     with threadpool_limits(1), warnings.catch_warnings():

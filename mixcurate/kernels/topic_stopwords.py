@@ -15,8 +15,6 @@ import pkgutil
 from collections.abc import Iterable
 
 import polars as pl
-import stopwordsiso
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from mixcurate.kernels.stopwords import STOP_WORDS
 
@@ -72,6 +70,9 @@ def stop_words(languages: Iterable[str]) -> pl.DataFrame:
 
 @functools.cache
 def _words(language: str) -> frozenset[str]:
+    import stopwordsiso  # here, and scikit-learn's below: every command would wait for them
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     words = set(STOP_WORDS.get(language, ()))
     if language == "en":
         words |= ENGLISH_STOP_WORDS

@@ -12,23 +12,17 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import orjson
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_after_attempt,
-    stop_when_event_set,
-    wait_exponential_jitter,
-)
 
 from mixcurate.errors import JobError
 from mixcurate.models.chat_budget import Budget, BudgetSpentError, most_tokens
 from mixcurate.models.chat_endpoint import Endpoint, RefusedError, Reply, TemporaryError
 from mixcurate.params import EndpointParams
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 #: One message of a prompt: ``{"role": "system" | "user" | "assistant", "content": text}``.
 Message = dict[str, str]
@@ -36,7 +30,8 @@ Message = dict[str, str]
 #: So many prompts in a row that fail however often they are repeated: the endpoint is down.
 _DOWN = 5
 
-_BACKOFF = wait_exponential_jitter(initial=1, max=60, jitter=1)
+#: First and longest wait before a repetition, in seconds, if the endpoint asks for none.
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +196,14 @@ class ChatClient:
         return self._count(_answer_of(reply, from_cache=False))
 
     def _ask_until_answered(self, body: dict[str, Any], stop: threading.Event) -> Reply:
+        from tenacity import (  # here: every command would wait for it
+            Retrying,
+            retry_if_exception_type,
+            sleep_using_event,
+            stop_after_attempt,
+            stop_when_event_set,
+        )
+
         attempts = Retrying(
             retry=retry_if_exception_type(TemporaryError),
             wait=_wait,
@@ -261,9 +264,12 @@ class ChatClient:
 
 def _wait(state: RetryCallState) -> float:
     """What the endpoint asks for, or longer each time."""
+    from tenacity import wait_exponential_jitter
+
     error = state.outcome.exception() if state.outcome else None
-    asked = error.wait if isinstance(error, TemporaryError) else None
-    return _BACKOFF(state) if asked is None else asked
+    if isinstance(error, TemporaryError) and error.wait is not None:
+        return error.wait
+    return wait_exponential_jitter(_FIRST_WAIT, _LONGEST_WAIT, jitter=_FIRST_WAIT)(state)
 
 
 def _answer_of(reply: Reply, *, from_cache: bool) -> Answer:

@@ -12,13 +12,15 @@ import os
 import re
 import time
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx2
 import orjson
 
 from mixcurate.errors import RequestError
 from mixcurate.params import EndpointParams
+
+if TYPE_CHECKING:
+    import httpx2
 
 #: Bytes of an answer that are read at most.
 MAX_BODY = 4 << 20
@@ -87,6 +89,8 @@ class Endpoint:
         Raises:
             RequestError: the endpoint is no usable address, or the key cannot be sent.
         """
+        import httpx2  # here and below: every command would wait for it
+
         self.url = f"{params.endpoint.rstrip('/')}/chat/completions"
         self._key_env = params.api_key_env
         self._key = os.environ.get(params.api_key_env, "").strip()
@@ -126,6 +130,8 @@ class Endpoint:
             RefusedError: this prompt is not answered.
             RequestError: nothing can be asked this way: key, model or address are wrong.
         """
+        import httpx2
+
         try:
             status, headers, data = self._send(self._adapted(body))
         except httpx2.TimeoutException as error:
@@ -140,6 +146,8 @@ class Endpoint:
 
     def _send(self, body: dict[str, Any]) -> tuple[int, httpx2.Headers, bytes]:
         """Status, headers and at most ``MAX_BODY`` + 1 bytes of the body."""
+        import httpx2
+
         deadline = time.monotonic() + self._timeout
         content = orjson.dumps(body)
         headers = {"Content-Type": "application/json"}

@@ -37,7 +37,7 @@ def echo(body: dict[str, Any]) -> Sent:
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat, "_BACKOFF", lambda state: 0.01)
+    monkeypatch.setattr(chat, "_FIRST_WAIT", 0.01)
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

@@ -39,7 +39,7 @@ def model(body: dict[str, Any]) -> Sent:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
-    monkeypatch.setattr(chat, "_BACKOFF", lambda state: 0.01)
+    monkeypatch.setattr(chat, "_FIRST_WAIT", 0.01)
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     with fake_endpoint(model) as endpoint:
