@@ -1,7 +1,8 @@
-"""The report of a workdir: one HTML file with nothing outside it and no script in it.
+"""The report of a workdir: one HTML file with nothing outside it, and no script but the map's.
 
 Everything that comes from documents is data: jinja escapes it, and characters that could change
-how the text around them reads (controls, direction overrides) are replaced before that.
+how the text around them reads (controls, direction overrides) are replaced before that. The map is
+a page in a sandboxed frame, and scripts run by their hashes alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from mixcurate.errors import RequestError
 from mixcurate.io import storage
 from mixcurate.io.workdir import DATA_FOLDERS, Workdir
+from pipelines.report_chart import chart
 from pipelines.report_data import gather
 
 _NAME = "report.html"
@@ -43,7 +45,9 @@ def write_report(workdir: Workdir, corpus: str) -> str:
             f"mixcurate run RECIPE"
         )
     path = workdir.path(_NAME)
-    text = _environment().get_template("report.html.j2").render(gather(workdir, corpus))
+    environment, found = _environment(), gather(workdir, corpus)
+    drawn = chart(workdir, found["domains"], environment, inert) if found["domains"] else None
+    text = environment.get_template("report.html.j2").render(found, map=drawn)
     storage.write_bytes(path, text.encode())
     return path
 

@@ -16,11 +16,11 @@ import yaml
 from mixcurate.io import corpus as corpus_io
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import DATA_FOLDERS, Success, Workdir
+from pipelines.report_domains import clusters, domain_map, domain_table, drift, read_domains
 from pipelines.report_examples import rejected, typical
 
 _BINS = 40
 _MOST_GROUPS = 12
-_MOST_CLUSTERS = 1_500
 _TITLES = {"ingest": "ingest", "cluster": "pruning", "plan": "the draw"}
 
 
@@ -40,7 +40,8 @@ def gather(workdir: Workdir, corpus: str) -> dict[str, Any]:
     done = _of_one_run(workdir)
     manifest = _json(storage.join(corpus, corpus_io.MANIFEST)) if "materialize" in done else None
     plan = _json(workdir.path("plan.json")) if "plan" in done else None
-    domains = _domain_table(workdir) if "cluster" in done else []
+    clustered = done.get("cluster")
+    domains = read_domains(workdir) if clustered else []
     parts = [part.name for part in done["ingest"].parts] if "ingest" in done else []
     recipe = _recipe(workdir)
     return {
@@ -51,10 +52,13 @@ def gather(workdir: Workdir, corpus: str) -> dict[str, Any]:
         "funnel": _funnel(done),
         "totals": _totals(done, manifest or plan, manifest is not None),
         "mixture": mixture(manifest, plan, domains),
-        "clusters": _clusters(workdir) if "cluster" in done else None,
+        "clusters": clusters(workdir) if clustered else None,
+        "table": domain_table(workdir, domains, clustered.documents_in) if clustered else [],
+        "drift": drift(workdir) if clustered else None,
+        "domain_map": domain_map(workdir) if clustered else [],
         "histograms": histograms(workdir, parts) if "score" in done else [],
         "groups": _groups(workdir, parts),
-        "domains": typical(workdir, parts, domains) if "cluster" in done else [],
+        "domains": typical(workdir, parts, domains) if clustered else [],
         "rejected": rejected(workdir, done),
         "timings": [_timing(stage, success) for stage, success in done.items()],
         "waiting": [stage for stage in DATA_FOLDERS if stage not in done],
@@ -165,24 +169,6 @@ def mixture(
         "available_tokens": sum(row["available_tokens"] for row in rows),
         "documents": sum(row["documents"] for row in rows),
         "known": len(domains),
-    }
-
-
-def _domain_table(workdir: Workdir) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = partfiles.read_table(workdir.path("domains.parquet")).to_pylist()
-    return rows
-
-
-def _clusters(workdir: Workdir) -> dict[str, Any]:
-    columns = ["cluster", "n_documents", "mean_quality", "kept", "domain"]
-    rows = partfiles.read_table(workdir.path("clusters.parquet"), columns).to_pylist()
-    rows.sort(key=lambda row: (-row["n_documents"], row["cluster"]))
-    return {
-        "shown": rows[:_MOST_CLUSTERS],
-        "count": len(rows),
-        "pruned": sum(not row["kept"] for row in rows),
-        "most": max([row["n_documents"] for row in rows], default=1),
-        "median": rows[len(rows) // 2]["n_documents"] if rows else 0,
     }
 
 

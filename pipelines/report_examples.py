@@ -25,13 +25,11 @@ def typical(
     workdir: Workdir, parts: list[str], domains: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Each domain with the documents that are nearest to their centroid."""
-    clusters = partfiles.read_table(workdir.path("clusters.parquet"), ["domain"])
-    domain_of = clusters.column("domain").to_numpy()
     best: dict[int, list[tuple[float, str, str, int]]] = {d["domain"]: [] for d in domains}
     for part in parts:
-        assigned = partfiles.read_table(workdir.part("cluster", part))
+        assigned = partfiles.read_table(workdir.part("cluster", part), ["distance", "domain"])
         distance = assigned.column("distance").to_numpy()
-        domain = domain_of[assigned.column("cluster").to_numpy()]
+        domain = assigned.column("domain").to_numpy()
         ids = partfiles.read_table(workdir.part("ingest", part), ["id"]).column("id")
         for number, kept in best.items():
             mine = np.flatnonzero(domain == number)

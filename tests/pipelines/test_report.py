@@ -9,10 +9,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from mixcurate.errors import RequestError
+from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
+from mixcurate.tables import DOMAINS
+from mixcurate.transforms.cluster import fit_note_path
 from pipelines.report import inert, write_report
 from pipelines.report_data import gather, histograms
 from tests.corpora import HOSTILE, NAMES, PARTS, STAGES, Made, build
@@ -79,7 +83,7 @@ def squeezed(text: str) -> str:
 
 def test_tags_are_closed(page: Page) -> None:
     assert page.open == []
-    assert page.tags.count("section") == 8
+    assert page.tags.count("section") == 9
 
 
 def test_what_was_kept_adds_up(page: Page) -> None:
@@ -100,9 +104,61 @@ def test_the_mixture_is_that_of_the_manifest(page: Page) -> None:
 
 
 def test_clusters_tell_their_quality(page: Page) -> None:
-    assert "cluster 3: 18 documents, mean quality 0.200, pruned" in page.text
-    assert "cluster 4: 18 documents, mean quality 0.900, domain 2" in page.text
+    about = "18 documents, mean quality 0.{}00, distance 0.500 ± 0.100"
+    pruned = f"cluster 3: {about.format(2)}, pruned: mean quality 0.2 < 0.5"
+    assert pruned in page.text
+    assert f"cluster 4: {about.format(9)}, domain 2" in page.text
     assert page.attributes.count(("class", "pruned")) == 1
+
+
+def test_domains_are_told(page: Page) -> None:
+    text = squeezed(page.text)
+    # 20 of the 90 documents that came to clustering, 200 of the 600 tokens that are left
+    row = "20 22.22% 200 33.33% 0.900 0.870 0.500 ± 0.100"
+    assert f"law {row} 2" in text
+    assert f"cooking {row} 1" in text
+    assert "near sports & <i>games</i>, cooking · languages en 100% · sources <b>web 100%" in text
+    assert "sum 60 66.67% 600 100.00% 4" in text
+
+
+def test_languages_and_sources_follow_the_documents_of_the_clusters(tmp_path: Path) -> None:
+    made = build(str(tmp_path))
+    path = made.workdir.path("clusters.parquet")
+    table = partfiles.read_table(path)
+    counts = [
+        [("en", 6), ("de", 2)],
+        [("fr", 1), ("de", 3), ("ja", 0)],
+        [],
+        [("xx", 50)],
+        [("a", 1)],
+    ]
+    column = pa.array(counts, pa.map_(pa.string(), pa.int64()))
+    at = table.column_names.index("languages")
+    partfiles.write_table(path, table.set_column(at, "languages", column))
+    rows = {row["name"]: row for row in gather(made.workdir, made.corpus)["table"]}
+    assert rows["law"]["languages"] == [
+        {"name": "en", "share": 0.5},
+        {"name": "de", "share": 5 / 12},
+        {"name": "fr", "share": 1 / 12},
+        {"name": "1 other", "share": 0.0},
+    ]
+    assert rows["cooking"]["languages"] == [{"name": "a", "share": 1.0}]
+    assert rows[NAMES[1]]["languages"] == []
+
+
+def test_tiers_share_the_clusters_of_their_domain(tmp_path: Path) -> None:
+    made = build(str(tmp_path))
+    path = made.workdir.path("domains.parquet")
+    rows = partfiles.read_table(path).to_pylist()
+    split = [
+        row | {"domain": 2 * row["domain"] + tier, "name": f"{row['name']} {tier}"}
+        for row in rows
+        for tier in range(2)
+    ]
+    partfiles.write_table(path, pa.Table.from_pylist(split, DOMAINS))
+    found = {row["name"]: row for row in gather(made.workdir, made.corpus)["table"]}
+    assert len(found) == 6
+    assert all(row["languages"] == [{"name": "en", "share": 1.0}] for row in found.values())
 
 
 def test_examples_are_the_nearest(made: Made, page: Page) -> None:
@@ -117,6 +173,46 @@ def test_examples_are_the_nearest(made: Made, page: Page) -> None:
     assert {re.sub(r".*#", "", text) for text in texts[:2]} == {f"{part}.2" for part in PARTS}
     assert texts[2].endswith(".7")
     assert all(squeezed(text) in squeezed(page.text) for text in texts)
+
+
+def test_documents_out_of_the_pool_are_no_examples(tmp_path: Path) -> None:
+    made = build(str(tmp_path))
+    for part in PARTS:
+        path = made.workdir.part("cluster", part)
+        table = partfiles.read_table(path)
+        domain = table.column("domain").to_numpy().copy()
+        domain[2] = -1  # the nearest of domain 1: dropped though its cluster stays
+        partfiles.write_table(path, table.set_column(2, "domain", pa.array(domain)))
+    data = gather(made.workdir, made.corpus)
+    texts = [example["text"] for example in data["domains"][1]["examples"]]
+    assert {re.sub(r".*#", "", text) for text in texts[:2]} == {f"{part}.7" for part in PARTS}
+
+
+def test_sections_of_drift_come_with_their_files(tmp_path: Path, page: Page) -> None:
+    for absent in ("Drift", "Old domains on new ones", "Choice of k", "Map"):
+        assert absent not in page.text
+    made = build(str(tmp_path))
+    row = {"name": "<b>law", "documents": 60, "share": 0.6, "share_before": 0.4, "beyond_p99": 0.02}
+    drift = {
+        "against": "runs/<old>",
+        "documents": 100,
+        "share_beyond_p99": 0.031,
+        "divergence": 0.1234,
+        "refit": True,
+        "reasons": ["domain <b>law has grown"],
+        "domains": [row | {"name": "still", "share": 0.4, "share_before": 0.4}, row],
+    }
+    storage.write_json(made.workdir.path("drift.json"), drift)
+    into = {"old_domain": 1, "old_name": "old <i>one", "new_name": "new", "new_domain": 0}
+    moved = [into | {"share": 0.25}, into | {"new_domain": 2, "new_name": "other", "share": 0.75}]
+    partfiles.write_table(made.workdir.path("domain_map.parquet"), pa.Table.from_pylist(moved))
+    storage.write_json(fit_note_path(made.workdir), {"silhouette": [[32, 0.02], [8, 0.05]]})
+    text = squeezed(Page(html_of(made)).text)
+    assert "100 documents on the clusters of runs/<old>" in text
+    assert "A refit is due. domain <b>law has grown." in text
+    assert "<b>law 40.00% 60.00% +20.00 pp 60 2.00% still" in text
+    assert "old <i>one other 75.0% new 25.0%" in text
+    assert "k silhouette 8 0.0500 32 0.0200" in text
 
 
 def test_long_texts_are_cut(made: Made) -> None:
