@@ -49,6 +49,7 @@ class FakeEndpoint:
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    bytes_sent: int = 0
 
 
 def in_turn(*responses: Sent) -> Script:
@@ -87,6 +88,7 @@ def fake_endpoint(script: Script) -> Iterator[FakeEndpoint]:
                 self.end_headers()
                 for _ in range(sent.repeat):
                     self.wfile.write(data)
+                    fake.bytes_sent += len(data)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
             pass
