@@ -130,9 +130,10 @@ def _count(result: TaskResult) -> tuple[str, int]:
     return result.task, result.documents_out
 
 
-def _commit(counts: list[tuple[str, int]], path: str, mark: str) -> None:
-    """Make the drops of all parts count."""
-    storage.write_json(path, {"mark": mark, "dropped": dict(counts)})
+def _commit(counts: list[tuple[str, int]], workdir: Workdir, mark: str) -> None:
+    """Make the drops of all parts count; the vectors that have moved are of no more use."""
+    storage.write_json(found_path(workdir), {"mark": mark, "dropped": dict(counts)})
+    clear(workdir)
 
 
 def _part_task(element: tuple[str, dict[str, Iterable[Any]]], mark: str) -> Task:
@@ -199,7 +200,7 @@ class SemanticDedup:
             | "Collect" >> beam.ParDo(Resume(CollectDrops(workdir), collected))
             | "Counts" >> beam.Map(_count)
             | "All counts" >> beam.combiners.ToList()
-            | "Commit" >> beam.Map(_commit, found_path(workdir), self.mark)
+            | "Commit" >> beam.Map(_commit, workdir, self.mark)
         )
 
 
@@ -234,8 +235,6 @@ def plan(
         storage.remove(found_path(workdir))
         tasks = [Task(name, fingerprint(EXCHANGE, mark, name)) for name in parts]
         exchanged = split(workdir, EXCHANGE, tasks)
-        if not exchanged.done:  # what buckets there are belong to another search
-            storage.remove(workdir.path("_stages", COMPARE))
         for name, result in workdir.committed(DROPS).items():
             if name not in parts:
                 workdir.discard(DROPS, result)

@@ -247,8 +247,9 @@ def test_a_cluster_above_the_limit_is_divided(tmp_path: Path) -> None:
     assert all(cosine > 0.95 and kept not in found for kept, cosine in found.values())
 
 
-def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workdir, parts = Workdir(str(tmp_path)), cut(DOCUMENTS, "abc")
+    monkeypatch.setattr(semantic, "clear", lambda workdir: None)  # as if it had been killed before
     expected = deduplicate(tmp_path, parts, CENTROIDS)
     assert planned(workdir, parts).finished
     before = {
@@ -268,9 +269,14 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     assert {p for p, time in before.items() if p.stat().st_mtime_ns != time} == set(lost)
 
 
-def test_another_search_begins_anew_and_vectors_are_cleared(tmp_path: Path) -> None:
+def test_another_search_begins_anew_and_vectors_are_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workdir, parts = Workdir(str(tmp_path)), cut(DOCUMENTS, "abc")
-    deduplicate(tmp_path, parts, CENTROIDS)
+    with monkeypatch.context() as patch:
+        patch.setattr(semantic, "clear", lambda workdir: None)
+        deduplicate(tmp_path, parts, CENTROIDS)
+    assert storage.exists(workdir.path("_stages", COMPARE))
     del parts["c"]
     params = SemanticDedupParams(epsilon=0.3)
     stage = planned(workdir, parts, params)
@@ -280,6 +286,6 @@ def test_another_search_begins_anew_and_vectors_are_cleared(tmp_path: Path) -> N
     left = [document for some in parts.values() for document in some]
     assert drops(workdir, parts) == brute_force(left, CENTROIDS, params)
     assert not storage.exists(semantic.drops_path(workdir, "c"))
-    semantic.clear(workdir)
     assert not storage.exists(workdir.path("_stages", EXCHANGE))
+    assert not storage.exists(workdir.path("_stages", COMPARE))
     assert planned(workdir, parts, params).finished
