@@ -29,7 +29,7 @@ _HELD_OUT_EVERY = 10
 
 #: Multiplications of one pass over the sample, and numbers of the vectors that are held for it;
 #: more documents than these allow are left out.
-_MOST_WORK = 1_000_000_000
+_MOST_WORK = 4_000_000_000
 _MOST_NUMBERS = 40_000_000
 _LEAST_ROWS_PER_DOMAIN = 20
 

@@ -38,9 +38,9 @@ def echo(body: dict[str, Any]) -> Sent:
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat, "_FIRST_WAIT", 0.01)
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for name in os.environ.copy():
+        if name == "OPENAI_API_KEY" or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -66,10 +66,9 @@ def test_answers_come_in_the_order_of_their_prompts(fake, client):
     assert {(one.prompt_tokens, one.answer_tokens, one.from_cache) for one in found} == {
         (10, 5, False)
     }
-    assert not any(one.problem for one in found)
     assert (asked.usage.requests, asked.usage.tokens, asked.usage.answers) == (20, 300, 20)
-    body = fake.requests[0]
-    assert (body["model"], body["max_tokens"], body["temperature"], body["seed"]) == ("m", 7, 0, 3)
+    wanted = {"model": "m", "max_tokens": 7, "temperature": 0, "seed": 3}
+    assert fake.requests[0].items() >= wanted.items()
     assert set(fake.paths) == {"/v1/chat/completions"}
 
 
@@ -111,8 +110,8 @@ def test_a_cached_answer_costs_nothing_and_survives_the_client(fake, client):
 def test_another_question_is_not_the_cached_one(fake, client, change):
     cache = Kept()
     client(cache).ask(prompts("a"), max_answer_tokens=5)
-    model = {name: change.pop(name) for name in ("model",) if name in change}
-    found = client(cache, **model).ask(prompts("a"), **({"max_answer_tokens": 5} | change))
+    model = change.pop("model", "m")
+    found = client(cache, model=model).ask(prompts("a"), **({"max_answer_tokens": 5} | change))
     assert not found[0].from_cache
 
 
@@ -328,8 +327,8 @@ def test_the_key_goes_to_the_endpoint_and_nowhere_else(fake, client, monkeypatch
     fake.script = lambda body: error(401, f"Incorrect key: {KEY}")
     with pytest.raises(RequestError) as raised:
         asked.ask(prompts("c"), max_answer_tokens=5)
-    shown = [caplog.text, str(raised.value), found[0].problem, repr(asked.__dict__), repr(cache)]
-    assert KEY not in "".join(shown)
+    shown = f"{caplog.text} {raised.value} {found[0].problem} {asked.__dict__} {cache}"
+    assert KEY not in shown
     assert "***" in found[0].problem
 
 
