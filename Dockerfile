@@ -14,7 +14,7 @@ COPY mixcurate mixcurate
 COPY pipelines pipelines
 COPY configs configs
 RUN pip install --no-cache-dir "torch==${TORCH}" --index-url "${TORCH_INDEX}" \
- && pip install --no-cache-dir --constraint constraints.txt ".[gcp,int8]" \
+ && pip install --no-cache-dir --constraint constraints.txt ".[gcp,int8,map]" \
  && pip check
 COPY --from=sdk /opt/apache/beam /opt/apache/beam
 # Workers never download: the embedded encoder and tokenizer are in the image.

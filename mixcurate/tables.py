@@ -71,11 +71,47 @@ HITS = pa.schema(
     ]
 )
 
+#: Nearest cluster of each document of a part, before anything is pruned.
+ASSIGNED = pa.schema(
+    [
+        pa.field("cluster", pa.int32(), nullable=False),  # -1: its vector is of no use
+        pa.field("distance", pa.float32(), nullable=False),
+    ]
+)
+
 #: ``assignments/part-*.parquet``.
 ASSIGNMENTS = pa.schema(
     [
-        pa.field("cluster", pa.int32(), nullable=False),
-        pa.field("distance", pa.float32(), nullable=False),
+        *ASSIGNED,
+        pa.field("domain", pa.int32(), nullable=False),  # -1: the document is not in the pool
+    ]
+)
+
+#: ``domains.parquet``: one row for each domain.
+DOMAINS = pa.schema(
+    [
+        pa.field("domain", pa.int32(), nullable=False),
+        pa.field("domain_id", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("keywords", pa.list_(pa.string()), nullable=False),
+        pa.field("n_clusters", pa.int32(), nullable=False),
+        pa.field("n_documents", pa.int64(), nullable=False),
+        pa.field("n_tokens", pa.int64(), nullable=False),
+        pa.field("mean_quality", pa.float64(), nullable=False),
+        pa.field("mean_distance", pa.float64(), nullable=False),
+        pa.field("std_distance", pa.float64(), nullable=False),
+        pa.field("distance_p99", pa.float64(), nullable=False),
+        pa.field("coherence", pa.float64(), nullable=False),
+        pa.field("nearest", pa.list_(pa.int32()), nullable=False),
+    ]
+)
+
+#: ``_stages/cluster/sample.parquet``: the documents of ``sample.npy``, in the same order.
+SAMPLE = pa.schema(
+    [
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
     ]
 )
 

@@ -5,7 +5,9 @@ Imports are inside the commands: ``--help`` must not wait for Beam.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import sys
 from typing import Any
 
@@ -127,6 +129,62 @@ def _add_stage(name: str, what: str) -> None:
 
 _add_stage("embed", "Documents to vectors.")
 _add_stage("cluster", "Vectors to clusters and named domains.")
+
+
+@main.command()
+@_RECIPE
+@_BEAM
+@_SET
+@click.option("--onto", metavar="WORKDIR", help="Earlier run; instead of cluster.onto.")
+@_JSON
+@_QUIET
+def update(
+    recipe: str,
+    beam_args: tuple[str, ...],
+    overrides: tuple[str, ...],
+    onto: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """A new crawl onto the domains of an earlier run, and whether they still fit it.
+
+    Ingest, embed and cluster of RECIPE, with nothing fitted anew.
+    """
+    if onto is not None:
+        place = onto if "://" in onto else os.path.abspath(onto)
+        overrides += (f"cluster.onto={json.dumps(place)}",)
+    job = _job(recipe, overrides, beam_args, quiet)
+    if job.recipe.cluster.onto is None:
+        raise click.UsageError(
+            "which earlier run? Give --onto WORKDIR, or cluster.onto in the recipe"
+        )
+    from pipelines.start import run_stages
+
+    click.echo(run_stages(job, ("ingest", "embed", "cluster"), as_json=as_json))
+
+
+@main.command()
+@click.argument("workdir", type=click.Path())
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--out", required=True, type=click.Path(), help="JSON lines to write.")
+@_JSON
+def label(workdir: str, files: tuple[str, ...], out: str, as_json: bool) -> None:
+    """Domain of each text in FILES by the classifier of WORKDIR (cluster.topics.classifier)."""
+    from mixcurate.io.readers import InputParams
+    from pipelines.label import label as label_files
+
+    inputs = [InputParams(path=path) for path in files]
+    done = label_files(workdir, inputs, out, threads=os.cpu_count() or 1)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(done), indent=2))
+        return
+    for name, count in done.by_domain.items():
+        click.echo(f"{count:>12,}  {name}")
+    click.echo(f"{done.documents:,} documents in {out}")
+    if done.rejected_path:
+        click.echo(f"{sum(done.rejected.values()):,} without a domain: {done.rejected_path}")
+
+
 _add_stage("score", "Quality, diversity and weight of each document.")
 _add_stage("materialize", "Write the corpus and its manifest.")
 

@@ -114,7 +114,7 @@ def resolve(base: str, path: str) -> str:
 
 
 #: Whose committed outputs a finished stage stands on.
-_TASKS_OF = {"cluster": "assign", "plan": "select"}
+_TASKS_OF = {"plan": "select"}
 
 
 def up_to_date(job: Job, stage: str, mark: str, tables: Sequence[str] = ()) -> Success | None:

@@ -19,7 +19,14 @@ from mixcurate.io import formats, partfiles, storage
 from mixcurate.io.embeddings import EmbeddingsWriter
 from mixcurate.io.workdir import Part, Success, Workdir
 from mixcurate.kernels import quality
-from mixcurate.tables import ASSIGNMENTS, CORPUS, REJECTED, documents_schema, scores_schema
+from mixcurate.tables import (
+    ASSIGNMENTS,
+    CORPUS,
+    DOMAINS,
+    REJECTED,
+    documents_schema,
+    scores_schema,
+)
 
 STAGES = ("ingest", "embed", "cluster", "score", "plan", "materialize")
 PARTS = ("a-00000", "a-00001")
@@ -151,7 +158,12 @@ def _cluster(workdir: Workdir, parts: list[list[dict[str, Any]]]) -> int:
     counts = np.bincount(cluster, minlength=len(DOMAIN_OF)) * len(PARTS)
     pruned = 0
     for name, rows in zip(PARTS, parts, strict=True):
-        table = pa.Table.from_arrays([pa.array(cluster), pa.array(distance)], schema=ASSIGNMENTS)
+        arrays = [
+            pa.array(cluster),
+            pa.array(distance),
+            pa.array(DOMAIN_OF, pa.int32()).take(pa.array(cluster)),
+        ]
+        table = pa.Table.from_arrays(arrays, schema=ASSIGNMENTS)
         partfiles.write_table(workdir.part("cluster", name), table)
         bad = [rows[row] for row in range(DOCUMENTS) if DOMAIN_OF[cluster_of(row)] < 0]
         gone = [
@@ -165,10 +177,17 @@ def _cluster(workdir: Workdir, parts: list[list[dict[str, Any]]]) -> int:
         "n_documents": pa.array(counts),
         "n_tokens": pa.array(counts * 10),
         "mean_distance": [0.5] * len(DOMAIN_OF),
+        "std_distance": [0.1] * len(DOMAIN_OF),
+        "distance_p99": [0.9] * len(DOMAIN_OF),
         "separation": [1.0] * len(DOMAIN_OF),
         "mean_quality": [0.9 if good else 0.2 for good in kept],
+        "languages": pa.array([[("en", int(n))] for n in counts], pa.map_(pa.string(), pa.int64())),
+        "sources": pa.array(
+            [[("<b>web", int(n))] for n in counts], pa.map_(pa.string(), pa.int64())
+        ),
         "kept": kept,
         "drop_reason": [None if good else "low_quality" for good in kept],
+        "drop_detail": [None if good else "mean quality 0.2 < 0.5" for good in kept],
         "domain": pa.array(DOMAIN_OF, pa.int32()),
     }
     partfiles.write_table(workdir.path("clusters.parquet"), pa.table(clusters))
@@ -178,13 +197,19 @@ def _cluster(workdir: Workdir, parts: list[list[dict[str, Any]]]) -> int:
             "domain_id": f"{i:032x}",
             "name": name,
             "keywords": ["<script>alert('keyword')</script>", "b"],
+            "n_clusters": DOMAIN_OF.count(i),
             "n_documents": 20,
             "n_tokens": 200,
             "mean_quality": 0.9,
+            "mean_distance": 0.5,
+            "std_distance": 0.1,
+            "distance_p99": 0.9,
+            "coherence": 0.87,
+            "nearest": [other for other in range(len(NAMES)) if other != i],
         }
         for i, name in enumerate(NAMES)
     ]
-    partfiles.write_table(workdir.path("domains.parquet"), pa.Table.from_pylist(domains))
+    partfiles.write_table(workdir.path("domains.parquet"), pa.Table.from_pylist(domains, DOMAINS))
     return pruned
 
 

@@ -92,7 +92,10 @@ ONE_PROBLEM = {
         "6: ingest.filters: must be 'gopher', 'c4', 'fineweb' or 'none', got false; "
         f"write null to switch it off: {BARE}",
     ),
-    "too small": ("cluster:\n  k: -3\n", "6: cluster.k: must be greater than 0, got -3"),
+    "too small": (
+        "cluster:\n  k: -3\n",
+        "6: cluster.k: must be greater than 0 or 'sqrt' or 'silhouette', got -3",
+    ),
     "too large": (
         "score: {weight: {alpha: 1.5}}\n",
         "5: score.weight.alpha: must be at most 1, got 1.5",
@@ -114,7 +117,10 @@ ONE_PROBLEM = {
         "5: mixture.budget_tokens: must be a whole number, got '10M'; "
         "write it like 1_000_000 or 1e6",
     ),
-    "fraction": ("cluster: {k: 1.5}\n", "5: cluster.k: must be a whole number, got 1.5"),
+    "fraction": (
+        "cluster: {k: 1.5}\n",
+        "5: cluster.k: must be a whole number or 'sqrt' or 'silhouette', got 1.5",
+    ),
     "size": (
         "output:\n  shard_bytes: 12XB\n",
         "6: output.shard_bytes: must be a size such as 256MB or 1GiB, got '12XB'",
@@ -200,7 +206,7 @@ cluster: {}
         "recipe.yaml:5: inputs.1.format: must be 'auto', 'warc', 'wet', 'jsonl', 'parquet', "
         "'arrow', 'csv', 'text', 'tar', 'paths' or 'huggingface', got 'warcs'; "
         "did you mean 'warc'?",
-        "recipe.yaml:7: cluster.k: must be greater than 0, got 0",
+        "recipe.yaml:7: cluster.k: must be greater than 0 or 'sqrt' or 'silhouette', got 0",
         "recipe.yaml:8: cluster.iterations: must be a whole number, got 'many'; "
         "write it like 1_000_000 or 1e6",
         "recipe.yaml:9: output.formats.0: must be 'arrow' or 'webdataset', got 'arow'; "
@@ -411,7 +417,7 @@ def test_an_override_does_not_share_what_an_alias_shares() -> None:
         ("cluster.k", "not of the form key=value, such as mixture.max_epochs=2"),
         ("cluster..k=2", "not of the form key=value, such as mixture.max_epochs=2"),
         ("cluster.k=[", "not valid YAML: expected the node content, but found '<stream end>'"),
-        ("cluster.k=", "must be a whole number, got null"),
+        ("cluster.k=", "must be a whole number or 'sqrt' or 'silhouette', got null"),
         ("cluster={k: 1, k: 2}", "cluster.k: given twice, first on line 1; remove one"),
         ("name.x=1", "name: 'web' has no 'x' inside"),
         ("inputs.4.path=a", "inputs: a list of 1 has no '4' inside"),

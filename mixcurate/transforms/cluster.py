@@ -1,241 +1,332 @@
-"""Cluster: fit k-means on a sample, assign everything, prune, merge into domains, and name them."""
+"""Cluster, first half: fit k-means on a sample, assign every document, and measure each cluster."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mixcurate.errors import JobError
 from mixcurate.io import embeddings, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
-from mixcurate.kernels import fixedpoint, hashing, kmeans, quality
+from mixcurate.kernels import cluster_statistics, kmeans, quality
+from mixcurate.kernels.choose_k import choose_k
+from mixcurate.kernels.cluster_statistics import Batch
 from mixcurate.kernels.clustering import ClusterParams
-from mixcurate.tables import ASSIGNMENTS
-from mixcurate.transforms.domains import CLUSTER, BuildDomains, RejectPruned
+from mixcurate.tables import ASSIGNED
+from mixcurate.transforms.quality_columns import read_carried, read_quality
+from mixcurate.transforms.sample import SamplePart, gather_sample, usable
 from mixcurate.transforms.tasks import RunTask, Split, Task, create, task_name
 
+CLUSTER = "cluster"
 ASSIGN = "assign"
 
+#: What a part adds to the statistics: its sums, and its counts.
+Statistics = tuple[npt.NDArray[np.int64], pa.Table]
 
-def statistics_path(workdir: Workdir, part: str) -> str:
-    """Per-cluster sums of one part."""
-    return workdir.path("_stages", ASSIGN, "statistics", f"part-{part}.npy")
+#: Tables of counts that are kept before they are merged.
+_COUNTS_HELD = 16
+
+
+def assigned_path(workdir: Workdir, part: str) -> str:
+    """Nearest cluster of each document of a part."""
+    return workdir.path("_stages", ASSIGN, "assigned", f"part-{part}.parquet")
 
 
 def fit_note_path(workdir: Workdir) -> str:
-    """What tells which fit the centroids on disk are of."""
+    """What tells which fit the centroids on disk are of, and how it went."""
     return workdir.path("_stages", CLUSTER, "fit.json")
 
 
-def read_quality(workdir: Workdir, part: str) -> dict[str, npt.NDArray[np.float32]]:
-    """Quality dimensions of a part, computed from its signal columns."""
-    columns = [f"signal_{name}" for name in quality.INPUTS]
-    table = partfiles.read_table(workdir.part("ingest", part), columns)
-    signals = {name: table.column(f"signal_{name}").to_numpy() for name in quality.INPUTS}
-    return quality.heuristic_quality(signals)
+def sums_path(workdir: Workdir) -> str:
+    """Sums per cluster over the corpus: int64 ``[len(rows), k]``."""
+    return workdir.path("_stages", CLUSTER, "sums.npy")
 
 
-class SamplePart(beam.DoFn):
-    """Pick a part's rows for the fit by hash and leave them in a file; emit the part's name."""
+def counts_path(workdir: Workdir) -> str:
+    """Languages, sources and distances per cluster over the corpus."""
+    return workdir.path("_stages", CLUSTER, "counts.parquet")
 
-    def __init__(self, workdir: Workdir, seed: int, share: float) -> None:
-        self._workdir, self._seed, self._share = workdir, seed, share
 
-    def process(self, part: str) -> Iterator[tuple[int, str]]:
-        """Yield (0, part): all samples meet in one task."""
-        path = self._workdir.part("ingest", part)
-        ids = partfiles.read_table(path, ["id"]).column("id").combine_chunks()
-        keys = hashing.uniform_keys(ids, self._seed, "cluster sample")
-        rows = np.flatnonzero(hashing.unit_interval(keys) < self._share)
-        vectors = embeddings.read_rows(self._workdir.part("embed", part), rows)
-        folder = self._workdir.path("_stages", CLUSTER, "sample")
-        partfiles.write_array(storage.join(folder, f"{part}.keys.npy"), keys[rows])
-        partfiles.write_array(storage.join(folder, f"{part}.vectors.npy"), vectors)
-        yield 0, part
+@dataclasses.dataclass(frozen=True)
+class FitPlan:
+    """How centroids are found.
+
+    Attributes:
+        k: number of clusters; None chooses it by silhouette.
+        documents: of the corpus.
+        share: of the documents that are sampled.
+        mark: fingerprint of the fit.
+        frozen: whether the centroids on disk are those of an earlier run, and stay.
+        encoder: what made the vectors.
+    """
+
+    params: ClusterParams
+    k: int | None
+    documents: int
+    share: float
+    seed: int
+    mark: str
+    frozen: bool
+    encoder: dict[str, Any]
 
 
 class FitCentroids(beam.DoFn):
     """Train k-means on the sample, rows in the order of their hash; write the centroids."""
 
-    def __init__(
-        self, workdir: Workdir, params: ClusterParams, k: int, seed: int, mark: str
-    ) -> None:
-        self._workdir, self._params, self._k = workdir, params, k
-        self._seed, self._mark = seed, mark
+    def __init__(self, workdir: Workdir, plan: FitPlan) -> None:
+        self._workdir, self._plan = workdir, plan
 
     def process(self, element: tuple[int, Iterable[str]]) -> Iterator[str]:
         """Yield the digest of the centroids."""
         note = fit_note_path(self._workdir)
         storage.remove(note)  # centroids without a note belong to an interrupted fit
-        folder = self._workdir.path("_stages", CLUSTER, "sample")
-        parts = sorted(element[1])
-        keys = np.concatenate(
-            [partfiles.read_array(storage.join(folder, f"{part}.keys.npy")) for part in parts]
-        )
-        vectors = np.concatenate(
-            [partfiles.read_array(storage.join(folder, f"{part}.vectors.npy")) for part in parts]
-        )
-        sample = kmeans.normalise(vectors[np.argsort(keys, kind="stable")])
-        del vectors
-        centroids = kmeans.fit(
-            sample,
-            k=min(self._k, len(sample)),
-            iterations=self._params.iterations,
-            seed=self._seed,
-        )
-        path = self._workdir.centroids
-        partfiles.write_array(path, centroids)
-        storage.write_json(note, {"fingerprint": self._mark})
-        storage.remove(folder)
+        sample = gather_sample(self._workdir, element[1])
+        if len(sample) == 0:
+            raise JobError(
+                "no document has a vector that can be clustered: all are zero or not finite; "
+                "embed.precision: fp32 may help"
+            )
+        plan, path = self._plan, self._workdir.centroids
+        if plan.params.metric == "cosine":
+            _normalise(sample)
+        about: dict[str, Any] = {
+            "fingerprint": plan.mark,
+            "metric": plan.params.metric,
+            "documents": plan.documents,
+            "sample": len(sample),
+            "encoder": plan.encoder,
+            "notes": [],
+            "silhouette": [],
+        }
+        if not plan.frozen:
+            k = plan.k
+            if k is None:
+                choice = choose_k(
+                    sample,
+                    plan.params.silhouette,
+                    documents=plan.documents,
+                    seed=plan.seed,
+                    metric=plan.params.metric,
+                )
+                k, about["silhouette"] = choice.k, choice.silhouettes
+            params = plan.params
+            found = kmeans.fit(
+                sample,
+                k=min(k, len(sample)),
+                seed=plan.seed,
+                iterations=params.iterations,
+                metric=params.metric,
+                levels=params.levels,
+                resample=params.resample,
+                balance=params.balance,
+            )
+            partfiles.write_array(path, found.centroids)
+            about |= {"inertia": found.inertia, "notes": found.notes}
+        centroids = partfiles.read_array(path)
+        about |= {"k": len(centroids), "unit": _unit(sample, centroids, plan.params.metric)}
+        storage.write_json(note, about)
         yield storage.digest(path)
 
 
+def _normalise(sample: npt.NDArray[np.float32]) -> None:
+    """Make the rows unit vectors in their place: the sample is held once."""
+    for start in range(0, len(sample), 4_096):
+        sample[start : start + 4_096] = kmeans.normalise(sample[start : start + 4_096])
+
+
+def _unit(
+    sample: npt.NDArray[np.float32], centroids: npt.NDArray[np.float32], metric: kmeans.Metric
+) -> float:
+    """A power of two near the largest distance, so that exact sums of distances cannot overflow."""
+    if metric == "cosine":
+        return 2.0
+    largest = kmeans.assign(sample[:10_000], centroids, metric=metric)[1].max(initial=1e-6)
+    return float(2.0 ** np.ceil(np.log2(max(float(largest), 1e-6))))
+
+
 def assign_part(
-    path: str, centroids: kmeans.Float32Array
+    path: str, centroids: kmeans.Float32Array, metric: kmeans.Metric = "cosine"
 ) -> tuple[npt.NDArray[np.int32], kmeans.Float32Array]:
     """The nearest centroid of each row of an embeddings file, a record batch at a time.
 
     Args:
         path: the file.
         centroids: float32 ``[k, d]``, unit rows.
+        metric: cosine or euclidean.
 
     Returns:
-        cluster int32 ``[n]`` and Euclidean distance float32 ``[n]``.
+        cluster int32 ``[n]``, -1 where a vector is not finite or is zero; distance float32 ``[n]``.
 
     Raises:
         InputError: the file cannot be read, or is no embeddings file.
     """
     clusters, distances = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
     for vectors in embeddings.iter_embeddings(path):
-        cluster, distance = kmeans.assign(kmeans.normalise(vectors), centroids)
-        clusters.append(cluster)
-        distances.append(distance)
+        cluster, distance = kmeans.assign(vectors, centroids, metric=metric)
+        good = usable(vectors)
+        clusters.append(np.where(good, cluster, -1).astype(np.int32))
+        distances.append(np.where(good, distance, np.nan).astype(np.float32))
     return np.concatenate(clusters), np.concatenate(distances)
 
 
 @dataclasses.dataclass(frozen=True)
 class AssignPart:
-    """Assign each document of a part to its nearest centroid, and add up per-cluster sums."""
+    """Assign each document of a part to its nearest centroid, and measure the clusters.
+
+    Attributes:
+        dimensions: quality dimensions that documents carry and that are asked for.
+        tiers: whether the distribution of quality is needed.
+    """
 
     workdir: Workdir
+    dimensions: tuple[str, ...] = ()
+    tiers: bool = False
     stage: str = ASSIGN
 
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
         """Write the part's assignments and its share of the statistics."""
+        about = storage.read_json(fit_note_path(self.workdir))
         centroids = partfiles.read_array(self.workdir.centroids)
-        cluster, distance = assign_part(self.workdir.part("embed", task.name), centroids)
-        table = pa.Table.from_arrays([pa.array(cluster), pa.array(distance)], schema=ASSIGNMENTS)
-        path = self.workdir.part(CLUSTER, task.name)
+        cluster, distance = assign_part(
+            self.workdir.part("embed", task.name), centroids, about["metric"]
+        )
+        table = pa.Table.from_arrays([pa.array(cluster), pa.array(distance)], schema=ASSIGNED)
+        path = assigned_path(self.workdir, task.name)
         partfiles.write_table(path, table)
 
-        documents = self.workdir.part("ingest", task.name)
-        tokens = partfiles.read_table(documents, ["n_tokens"]).column("n_tokens").to_numpy()
-        dimensions = read_quality(self.workdir, task.name)
-        values = [np.ones(len(cluster), np.int64), tokens.astype(np.int64)]
-        values += [fixedpoint.to_fixed(v) for v in (distance, *dimensions.values())]
-        sums = [fixedpoint.sums_by_group(v, cluster, len(centroids)) for v in values]
-        statistics = statistics_path(self.workdir, task.name)
-        partfiles.write_array(statistics, np.stack(sums))
-        heartbeat.beat(len(cluster), int(values[1].sum()))
+        columns = ["n_tokens", "language", "source"]
+        documents = partfiles.read_table(self.workdir.part("ingest", task.name), columns)
+        tokens = documents.column("n_tokens").to_numpy().astype(np.int64)
+        own = read_quality(self.workdir, task.name)
+        batch = Batch(
+            cluster,
+            distance,
+            tokens,
+            own | read_carried(self.workdir, task.name, self.dimensions),
+            {name: documents.column(name).combine_chunks() for name in ("language", "source")},
+        )
+        counted = [cluster_statistics.counts(batch)]
+        if self.tiers:
+            known = cluster >= 0
+            counted.append(
+                cluster_statistics.quality_counts(quality.overall(own)[known], tokens[known])
+            )
+        sums = cluster_statistics.sums(batch, len(centroids), about["unit"])
+        partfiles.write_array(self._statistics(task.name, "npy"), sums)
+        merged = cluster_statistics.merge_counts(counted)
+        partfiles.write_table(self._statistics(task.name, "parquet"), merged)
+        heartbeat.beat(len(cluster), int(tokens.sum()))
+        outputs = [path, self._statistics(task.name, "npy"), self._statistics(task.name, "parquet")]
         return TaskResult(
             task=task.name,
             fingerprint=task.fingerprint,
-            outputs=[self.workdir.output(path), self.workdir.output(statistics)],
+            outputs=[self.workdir.output(output) for output in outputs],
             documents_in=len(cluster),
             documents_out=len(cluster),
-            tokens=int(values[1].sum()),
+            tokens=int(tokens.sum()),
         )
+
+    def _statistics(self, part: str, suffix: str) -> str:
+        return self.workdir.path("_stages", ASSIGN, "statistics", f"part-{part}.{suffix}")
+
+    def read_statistics(self, part: str) -> Statistics:
+        """What a part has added."""
+        sums = partfiles.read_array(self._statistics(part, "npy"))
+        return sums, partfiles.read_table(self._statistics(part, "parquet"))
 
 
 class SumStatistics(beam.CombineFn):
-    """Add the parts' per-cluster sums: int64 ``[len(STATISTICS), k]``, exact in any order."""
+    """Add the parts' statistics, exact in any order."""
+
+    def __init__(self, work: AssignPart) -> None:
+        self._work = work
+
+    def create_accumulator(self) -> list[Statistics]:
+        """Nothing yet."""
+        return []
+
+    def add_input(self, held: list[Statistics], part: str) -> list[Statistics]:
+        """Add one part's files."""
+        return _merged([*held, self._work.read_statistics(part)], _COUNTS_HELD)
+
+    def merge_accumulators(self, held: Iterable[list[Statistics]]) -> list[Statistics]:
+        """Add partial results."""
+        return _merged([statistics for some in held for statistics in some], _COUNTS_HELD)
+
+    def extract_output(self, held: list[Statistics]) -> Statistics:
+        """The statistics of all parts."""
+        return _merged(held, 1)[0]
+
+
+def _merged(held: list[Statistics], most: int) -> list[Statistics]:
+    """The same statistics in at most ``most`` pieces."""
+    if len(held) <= most:
+        return held
+    sums = np.sum([sums for sums, _ in held], axis=0)
+    return [(sums, cluster_statistics.merge_counts([table for _, table in held]))]
+
+
+class WriteStatistics(beam.DoFn):
+    """Leave the statistics of all parts in files."""
 
     def __init__(self, workdir: Workdir) -> None:
         self._workdir = workdir
 
-    def create_accumulator(self) -> npt.NDArray[np.int64] | None:
-        """Nothing yet."""
-        return None
-
-    def add_input(self, total: npt.NDArray[np.int64] | None, part: str) -> npt.NDArray[np.int64]:
-        """Add one part's file."""
-        mine: npt.NDArray[np.int64] = partfiles.read_array(statistics_path(self._workdir, part))
-        return mine if total is None else total + mine
-
-    def merge_accumulators(
-        self, totals: Iterable[npt.NDArray[np.int64] | None]
-    ) -> npt.NDArray[np.int64] | None:
-        """Add partial sums."""
-        result = None
-        for total in totals:
-            if total is not None:
-                result = total if result is None else result + total
-        return result
-
-    def extract_output(self, total: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
-        """The sums over all parts."""
-        if total is None:
-            raise ValueError("there are no parts")
-        return total
+    def process(self, statistics: Statistics) -> Iterator[str]:
+        """Yield the path of the sums."""
+        path = sums_path(self._workdir)
+        partfiles.write_array(path, statistics[0])
+        merged = cluster_statistics.merge_counts([statistics[1]])
+        partfiles.write_table(counts_path(self._workdir), merged)
+        yield path
 
 
 @dataclasses.dataclass(frozen=True)
-class Cluster:
-    """The whole stage as one pipeline.
+class FitAndAssign:
+    """The first half of the stage as one pipeline.
 
     Attributes:
         parts: names of all parts.
-        fit_mark: fingerprint of the fit.
         fitted: whether the centroids on disk are already those of this fit.
+        work: what is done with a part.
         assign: tasks of the assignment, done and to do.
-        prune: tasks of the pruning; they follow the tables, which are cheap to make again.
     """
 
-    workdir: Workdir
-    params: ClusterParams
-    seed: int
-    k: int
-    share: float
+    plan: FitPlan
     parts: list[str]
-    fit_mark: str
     fitted: bool
+    work: AssignPart
     assign: Split
-    prune: list[Task]
 
     def build(self, pipeline: beam.Pipeline) -> None:
-        """Wire the stage into ``pipeline``; each step waits for the digest of the one before."""
+        """Wire it into ``pipeline``; each step waits for the digest of the one before."""
+        workdir = self.work.workdir
         if self.fitted:
             digest = pipeline | "Fitted before" >> beam.Create([""])
         else:
             digest = (
                 create(pipeline, "Sample", self.parts)
-                | "Pick rows" >> beam.ParDo(SamplePart(self.workdir, self.seed, self.share))
+                | "Pick rows" >> beam.ParDo(SamplePart(workdir, self.plan.seed, self.plan.share))
                 | "Sample meets" >> beam.GroupByKey()
-                | "Fit"
-                >> beam.ParDo(
-                    FitCentroids(self.workdir, self.params, self.k, self.seed, self.fit_mark)
-                )
+                | "Fit" >> beam.ParDo(FitCentroids(workdir, self.plan))
             )
         fresh = (
             create(pipeline, "Assign parts", self.assign.todo)
-            | "Assign"
-            >> beam.ParDo(RunTask(AssignPart(self.workdir)), beam.pvalue.AsSingleton(digest))
+            | "Assign" >> beam.ParDo(RunTask(self.work), beam.pvalue.AsSingleton(digest))
             | "Assigned" >> beam.Map(task_name)
         )
         before = pipeline | "Assigned before" >> beam.Create(
             [result.task for result in self.assign.done], reshuffle=False
         )
-        tables = (
+        _ = (
             (fresh, before)
             | beam.Flatten()
-            | "Sum" >> beam.CombineGlobally(SumStatistics(self.workdir)).without_defaults()
-            | "Domains"
-            >> beam.ParDo(BuildDomains(self.workdir, self.params, self.parts, self.seed))
-        )
-        _ = create(pipeline, "Prune parts", self.prune) | "Prune" >> beam.ParDo(
-            RunTask(RejectPruned(self.workdir)), beam.pvalue.AsSingleton(tables)
+            | "Sum" >> beam.CombineGlobally(SumStatistics(self.work)).without_defaults()
+            | "Write statistics" >> beam.ParDo(WriteStatistics(workdir))
         )

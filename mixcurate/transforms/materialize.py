@@ -132,9 +132,8 @@ class ExchangePart:
         scores = partfiles.read_table(
             self.workdir.part("score", part), ["quality", "diversity"]
         ).take(rows)
-        cluster = partfiles.read_table(self.workdir.part("cluster", part), ["cluster"]).take(rows)
-        clusters = partfiles.read_table(self.workdir.path("clusters.parquet"), ["domain"])
-        domain = clusters.column("domain").take(cluster.column("cluster"))
+        assigned = partfiles.read_table(self.workdir.part("cluster", part), ["domain"])
+        domain = assigned.column("domain").take(rows)
         names = partfiles.read_table(self.workdir.path("domains.parquet"), ["name"])
         made = {
             "domain": domain,

@@ -20,7 +20,7 @@ from mixcurate.kernels import fixedpoint, hashing, quality, weights
 from mixcurate.kernels.scoring import WeightParams
 from mixcurate.kernels.weights import Range
 from mixcurate.tables import scores_schema
-from mixcurate.transforms.cluster import read_quality
+from mixcurate.transforms.quality_columns import read_quality
 from mixcurate.transforms.tasks import RunTask, Task, create
 
 SCORE = "score"
@@ -37,7 +37,7 @@ class Scores:
 
     @property
     def pool(self) -> npt.NDArray[np.bool_]:
-        """Documents that were not pruned."""
+        """Documents that have a domain."""
         return self.domain >= 0
 
 
@@ -47,14 +47,14 @@ def read_scores(workdir: Workdir, part: str) -> Scores:
     diversity = weights.diversity(
         clusters.column("mean_distance").to_numpy(), clusters.column("separation").to_numpy()
     )
-    assigned = partfiles.read_table(workdir.part("cluster", part), ["cluster"])
-    cluster = assigned.column("cluster").to_numpy()
+    assigned = partfiles.read_table(workdir.part("cluster", part), ["cluster", "domain"])
+    cluster = np.maximum(assigned.column("cluster").to_numpy(), 0)  # -1: not in the pool either
     dimensions = read_quality(workdir, part)
     return Scores(
         dimensions=dimensions,
         quality=quality.overall(dimensions),
         diversity=diversity[cluster],
-        domain=clusters.column("domain").to_numpy()[cluster],
+        domain=assigned.column("domain").to_numpy(),
     )
 
 

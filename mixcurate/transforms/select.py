@@ -59,10 +59,9 @@ def selection_path(workdir: Workdir, part: str) -> str:
 
 def read_pool(workdir: Workdir, part: str, plan: DrawPlan) -> tuple[Pool, pa.Table]:
     """The pool of one part, and its documents' id and size columns."""
-    clusters = partfiles.read_table(workdir.path("clusters.parquet"), ["domain"])
-    assigned = partfiles.read_table(workdir.part("cluster", part), ["cluster"])
+    assigned = partfiles.read_table(workdir.part("cluster", part), ["domain"])
     documents = partfiles.read_table(workdir.part("ingest", part), _COLUMNS)
-    domain = clusters.column("domain").to_numpy()[assigned.column("cluster").to_numpy()]
+    domain = assigned.column("domain").to_numpy()
     if plan.weighted:
         scores = partfiles.read_table(workdir.part("score", part), ["weight"])
         weight = scores.column("weight").to_numpy().astype(np.float64)

@@ -99,24 +99,20 @@ class ExchangePart:
         cluster = assigned.column("cluster").to_numpy()
         ids = partfiles.read_table(self.workdir.part("ingest", part), ["id"]).column("id")
         key = hashing.uniform_keys(ids.combine_chunks(), self.seed, "semantic order")
-        quality_ = self._quality(part) if self.params.keep == "quality" else None
+        score = self._scores(part)
         centroids = partfiles.read_array(self.workdir.centroids)
-        pieces, start = [], 0
-        for vectors in embeddings.iter_embeddings(self.workdir.part("embed", part)):
-            mine = slice(start, start + len(vectors))
-            start += len(vectors)
-            group = semantic_groups.groups_of(vectors, cluster[mine], centroids, groups, self.seed)
+        pieces, first = [], 0
+        for batch in embeddings.iter_embeddings(self.workdir.part("embed", part)):
+            mine = cluster[first : first + len(batch)]
+            group = semantic_groups.groups_of(batch, mine, centroids, groups, self.seed)
             local = np.flatnonzero(group >= 0)
-            rows = local + mine.start
-            if quality_ is None:
-                far = semantic.squared_distances(
-                    vectors[local], centroids, cluster[rows], self.metric
-                )
-                priority = far if self.params.keep == "farthest" else -far
+            rows, vectors = local + first, batch[local]
+            if score is None:
+                priority = self._distances(vectors, centroids, mine[local])
             else:
-                priority = quality_[rows].astype(np.float64)
-            flat = pa.array(vectors[local].reshape(-1))
-            schema = exchange_schema(vectors.shape[1], flat.type)
+                priority = score[rows]
+            flat = pa.array(vectors.reshape(-1))
+            schema = exchange_schema(batch.shape[1], flat.type)
             columns = [
                 pa.array(group[local]),
                 pa.array(key[rows]),
@@ -126,9 +122,25 @@ class ExchangePart:
                 pa.FixedSizeListArray.from_arrays(flat, type=schema.field("vector").type),
             ]
             pieces.append(pa.Table.from_arrays(columns, schema=schema))
+            first += len(batch)
         table = pa.concat_tables(pieces)
         order = np.argsort(table.column("group").to_numpy(), kind="stable")
         return table.take(pa.array(order)).combine_chunks()
 
-    def _quality(self, part: str) -> npt.NDArray[np.float32]:
-        return quality.overall(read_quality(self.workdir, part))
+    def _scores(self, part: str) -> npt.NDArray[np.float64] | None:
+        """Quality of each document, if that decides."""
+        if self.params.keep != "quality":
+            return None
+        return quality.overall(read_quality(self.workdir, part)).astype(np.float64)
+
+    def _distances(
+        self,
+        vectors: npt.NDArray[np.floating],
+        centroids: npt.NDArray[np.float32],
+        cluster: npt.NDArray[np.int32],
+    ) -> npt.NDArray[np.float64]:
+        """Distances from the centroid, or nearness. Those that clusters were assigned by are not
+        taken: copies of one vector must have one distance to the last bit.
+        """
+        far = semantic.squared_distances(vectors, centroids, cluster, self.metric)
+        return far if self.params.keep == "farthest" else -far

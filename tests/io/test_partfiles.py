@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mixcurate.io import partfiles, storage
-from mixcurate.tables import ASSIGNMENTS, REJECTED
+from mixcurate.tables import ASSIGNED, REJECTED
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -20,7 +20,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def assignments(n: int) -> pa.Table:
     return pa.table(
         [pa.array(np.arange(n), pa.int32()), pa.array(np.arange(n) / 8, pa.float32())],
-        schema=ASSIGNMENTS,
+        schema=ASSIGNED,
     )
 
 
@@ -29,7 +29,7 @@ def test_a_table_comes_back_as_it_was(folder, n):
     path = storage.join(folder, "part.parquet")
     partfiles.write_table(path, assignments(n))
     assert partfiles.read_table(path).equals(assignments(n))
-    assert partfiles.read_table(path).schema.equals(ASSIGNMENTS)
+    assert partfiles.read_table(path).schema.equals(ASSIGNED)
     only = partfiles.read_table(path, ["distance"])
     assert only.column_names == ["distance"]
     assert only.num_rows == n

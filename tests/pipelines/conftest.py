@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +23,7 @@ RECIPE = {
     "inputs": [{"path": "in/*.jsonl", "source": "reference"}],
     "ingest": {"part_documents": 60, "dedup": {"near": None}},
     "embed": {"max_tokens": 16},
-    "cluster": {"k": 24, "prune": {"min_quality": 0.4}, "merge": {"domains": 4}},
+    "cluster": {"k": 24, "prune": {"min_quality": 0.4}, "merge": {"domains": 4}, "map": None},
     "mixture": {"strategy": "uniform", "budget_tokens": 24_000, "max_epochs": 8},
     "output": {"formats": ["arrow", "webdataset"], "shard_bytes": "20kB"},
 }
@@ -59,6 +60,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = invoke("run", write_job(folder))
     assert result.exit_code == 0, result.output
     return folder
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A job whose documents are embedded; its folder."""
+    folder = tmp_path_factory.mktemp("embedded")
+    result = invoke("run", write_job(folder), "--until", "embed")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture
+def job(embedded: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change; its recipe."""
+    shutil.copytree(embedded, tmp_path / "job")
+    return tmp_path / "job" / "recipe.yaml"
 
 
 @pytest.fixture
