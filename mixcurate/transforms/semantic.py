@@ -165,6 +165,8 @@ class SemanticDedup:
         parts: names of all parts.
         mark: fingerprint of the search.
         exchanged: tasks of the parts, done and to do.
+        compared: results of buckets that are on disk.
+        collected: results of parts that have collected what they lose.
         finished: whether the drops on disk are those of this very search.
     """
 
@@ -173,12 +175,13 @@ class SemanticDedup:
     parts: list[str]
     mark: str
     exchanged: Split
+    compared: dict[str, TaskResult]
+    collected: dict[str, TaskResult]
     finished: bool
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """Wire the search into ``pipeline``: only places of vectors cross a shuffle."""
         workdir = self.compare.workdir
-        compared, collected = (_whole(workdir, stage) for stage in (COMPARE, DROPS))
         fresh = create(
             pipeline, "Vectors of parts", self.exchanged.todo
         ) | "Exchange" >> beam.ParDo(RunTask(self.exchange))
@@ -189,7 +192,7 @@ class SemanticDedup:
             | "By bucket" >> beam.FlatMap(_by_bucket)
             | "Buckets" >> beam.GroupByKey()
             | "Plan buckets" >> beam.Map(_bucket_task, self.mark)
-            | "Compare" >> beam.ParDo(Resume(self.compare, compared))
+            | "Compare" >> beam.ParDo(Resume(self.compare, self.compared))
             | "By part" >> beam.FlatMap(_by_part)
         )
         every = create(pipeline, "Parts", [(name, None) for name in self.parts])
@@ -197,7 +200,7 @@ class SemanticDedup:
             {"part": every, "found": found}
             | "Drops of a part" >> beam.CoGroupByKey()
             | "Plan parts" >> beam.Map(_part_task, self.mark)
-            | "Collect" >> beam.ParDo(Resume(CollectDrops(workdir), collected))
+            | "Collect" >> beam.ParDo(Resume(CollectDrops(workdir), self.collected))
             | "Counts" >> beam.Map(_count)
             | "All counts" >> beam.combiners.ToList()
             | "Commit" >> beam.Map(_commit, workdir, self.mark)
@@ -249,7 +252,8 @@ def plan(
         bucket_documents=max(1, BUCKET_BYTES // (4 * vector.dimension)),
     )
     compare = CompareBucket(workdir, params, seed, rule)
-    return SemanticDedup(work, compare, parts, mark, exchanged, finished)
+    compared, collected = (_whole(workdir, stage) for stage in (COMPARE, DROPS))
+    return SemanticDedup(work, compare, parts, mark, exchanged, compared, collected, finished)
 
 
 def _is_finished(workdir: Workdir, mark: str, parts: list[str]) -> bool:

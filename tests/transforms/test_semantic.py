@@ -247,6 +247,12 @@ def test_a_cluster_above_the_limit_is_divided(tmp_path: Path) -> None:
     assert all(cosine > 0.95 and kept not in found for kept, cosine in found.values())
 
 
+def test_a_group_that_no_cut_divides_is_halved(tmp_path: Path) -> None:
+    same = [DOCUMENTS[0]._replace(id=fingerprint("same", str(row))) for row in range(100)]
+    found = deduplicate(tmp_path, cut(same, "ab"), CENTROIDS, SemanticDedupParams(max_group=10))
+    assert len(found) == 100 - 8  # pieces of 12 or 13: at most twice the limit
+
+
 def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workdir, parts = Workdir(str(tmp_path)), cut(DOCUMENTS, "abc")
     monkeypatch.setattr(semantic, "clear", lambda workdir: None)  # as if it had been killed before
@@ -282,6 +288,7 @@ def test_another_search_begins_anew_and_vectors_are_cleared(
     stage = planned(workdir, parts, params)
     assert not stage.finished
     assert len(stage.exchanged.todo) == 2
+    assert not storage.exists(semantic.found_path(workdir))  # or half of each would count as whole
     run(stage)
     left = [document for some in parts.values() for document in some]
     assert drops(workdir, parts) == brute_force(left, CENTROIDS, params)
