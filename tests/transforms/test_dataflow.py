@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import apache_beam as beam
+import numpy as np
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2 as api
 
 from mixcurate.io.readers import InputParams
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels.cleaning import IngestParams
-from mixcurate.kernels.clustering import ClusterParams
+from mixcurate.kernels.clustering import ClusterParams, SemanticDedupParams
 from mixcurate.kernels.scoring import WeightParams
 from mixcurate.models.encoders import EmbedParams, EncoderSpec
 from mixcurate.recipe import Recipe
-from mixcurate.transforms import cluster, embed, ingest, materialize, score, select
+from mixcurate.transforms import (
+    cluster,
+    embed,
+    ingest,
+    label,
+    materialize,
+    prototypes,
+    score,
+    select,
+    semantic,
+)
 from mixcurate.transforms.runner import BeamArgs, make_pipeline, parse_beam_args
+from mixcurate.transforms.semantic_compare import CompareBucket
+from mixcurate.transforms.semantic_exchange import ExchangePart
 from mixcurate.transforms.tasks import Split, Task
 from pipelines.embed import stage
 from pipelines.job import Job
@@ -42,6 +55,7 @@ ARGS = parse_beam_args(
 WORKDIR = Workdir("gs://bucket/work")
 TASKS = [Task("a-00000", "f"), Task("b-00000", "f")]
 NOTHING_DONE = Split([], TASKS)
+KEPT = np.array([True, False, True])
 
 
 RECIPE = {"name": "small", "workdir": WORKDIR.root, "inputs": [{"path": "x"}]}
@@ -66,8 +80,28 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
             4,
         ).build,
         "embed": embed_stage().build,
-        "cluster": cluster.Cluster(
-            WORKDIR, ClusterParams(), 17, 8, 0.5, parts, "f", False, NOTHING_DONE, TASKS
+        "cluster": cluster.FitAndAssign(
+            cluster.FitPlan(ClusterParams(), 8, 500, 0.5, 17, "f", False, {}),
+            parts,
+            False,
+            cluster.AssignPart(WORKDIR),
+            NOTHING_DONE,
+        ).build,
+        "cluster: semantic": semantic.SemanticDedup(
+            ExchangePart(WORKDIR, SemanticDedupParams(), 17, "cosine", KEPT, KEPT.astype(int), 100),
+            CompareBucket(WORKDIR, SemanticDedupParams(), 17, "kept"),
+            parts,
+            "m",
+            NOTHING_DONE,
+            {},
+            {},
+            False,
+        ).build,
+        "cluster: prototypes": prototypes.FindPrototypes(
+            prototypes.Pool(WORKDIR, KEPT, 17, False), parts, 0.2
+        ).build,
+        "cluster: label": label.Label(
+            label.LabelPart(WORKDIR, label.LabelRules((), 2, 2.0, False, None, 17)), [], TASKS
         ).build,
         "score": score.Score(score.ScorePart(WORKDIR, WeightParams(), 17), parts, TASKS).build,
         "plan": select.Select(select.SelectPart(WORKDIR, plan), parts, TASKS).build,
@@ -82,7 +116,7 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
 
 
 def translated(stage: str) -> api.Pipeline:
-    pipeline = make_pipeline(ARGS, job_name=f"test-{stage}", work_seconds=0)
+    pipeline = make_pipeline(ARGS, job_name="test", work_seconds=0)
     stages()[stage](pipeline)
     return pipeline.run().job.proto_pipeline
 
