@@ -26,7 +26,7 @@ def counted(group: np.ndarray, distance: np.ndarray) -> Distances:
 
 
 @given(st.lists(st.floats(0, 2.0**100, width=32), min_size=1, max_size=50))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_bins_rise_with_the_distance_and_hold_it_between_their_edges(values):
     distance = np.sort(np.array(values, np.float32))
     bins = drift.distance_bins(distance)
@@ -49,7 +49,7 @@ def test_what_is_no_distance_has_no_bin():
 
 
 @given(ENTRIES, st.integers(0, 40))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_counts_add_up_in_any_cut(entries, place):
     expected: dict[tuple[int, int], int] = {}
     for group, bin_, documents in entries:
@@ -70,7 +70,7 @@ def test_counts_add_up_in_any_cut(entries, place):
 
 
 @given(ENTRIES, st.sampled_from([0.0, 0.01, 0.5, 0.99, 1.0]))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_quantiles_equal_those_of_a_sorted_list(entries, q):
     known = [entry for entry in entries if entry[0] >= 0 and entry[1] >= 0]
     found = quantiles(*columns(known), groups=5, q=q)
@@ -95,7 +95,7 @@ def test_a_quantile_of_many_distances_is_near():
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=2, max_size=12))
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_divergence_equals_scipy(cells):
     before, after = np.array(cells, np.int64).T
     found = diverge(before, after)

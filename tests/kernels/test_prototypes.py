@@ -51,14 +51,14 @@ def by_sorting(parts: Parts, share: float) -> list[list[bool]]:
 
 
 @given(PARTS, SHARE)
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_two_passes_equal_sorting(parts, share):
     keyed = with_keys(parts)
     assert dropped(keyed, share) == by_sorting(keyed, share)
 
 
 @given(PARTS, st.randoms(use_true_random=False))
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_histograms_merge_in_any_order(parts, random):
     counted = [prototypes.histogram(d) for d, _ in with_keys(parts)]
     whole = prototypes.merge_histograms(counted)

@@ -89,7 +89,7 @@ def test_repeats_equal_brute_force_over_many_blocks(rule):
 
 @pytest.mark.parametrize("rule", RULES)
 @given(clusters(), st.randoms(use_true_random=False))
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_rows_may_come_in_any_order(rule, cluster, random):
     n = len(cluster[0])
     order = np.array(random.sample(range(n), n), np.int64)
@@ -99,7 +99,7 @@ def test_rows_may_come_in_any_order(rule, cluster, random):
 
 
 @given(clusters(), st.sampled_from([0.01, 0.1]))
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_kept_documents_are_apart_and_cover_the_dropped_ones(cluster, epsilon):
     vectors = cluster[0].astype(np.float64)
     found = find_repeats(*cluster, epsilon=epsilon, rule="kept")
@@ -113,7 +113,7 @@ def test_kept_documents_are_apart_and_cover_the_dropped_ones(cluster, epsilon):
 
 
 @given(clusters())
-@settings(max_examples=50)
+@settings(max_examples=25)
 def test_the_rule_of_the_paper_drops_no_less_and_its_chains_end_at_a_kept_document(cluster):
     found = find_repeats(*cluster, epsilon=0.05, rule="earlier")
     cover = find_repeats(*cluster, epsilon=0.05, rule="kept")
