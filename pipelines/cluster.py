@@ -109,9 +109,7 @@ def run(job: Job) -> Success:
     note = storage.read_json(fit_note_path(job.workdir))
     for text in note["notes"]:
         job.reporter.say(f"cluster: {text}")
-    clusters = cluster_tables.read_clusters(
-        job.workdir, [*quality.DIMENSIONS, *work.carried], note["unit"]
-    )
+    clusters = cluster_tables.read_clusters(job.workdir, [*quality.DIMENSIONS, *work.carried], note)
     decision = _decide(work, clusters)
     tiered = divide(decision, _bounds(work, clusters))
     _label(work, clusters, decision, tiered)
@@ -194,6 +192,8 @@ def _fit_plan(work: _Work) -> FitPlan:
     )
     if params.map is not None:
         rows = max(rows, params.map.documents)
+    if work.frozen is not None:
+        params = params.model_copy(update={"metric": work.frozen.note["metric"]})
     return FitPlan(
         params=params,
         k=None if params.k == "silhouette" else k,
@@ -303,7 +303,7 @@ def _write_tables(
 ) -> None:
     """The tables of domains, and what people and later runs are given beside them."""
     job, params = work.job, work.job.recipe.cluster
-    cluster_tables.write_domain_table(job.workdir, clusters, decision, tiered, note["metric"])
+    cluster_tables.write_domain_table(job.workdir, clusters, decision, tiered)
     write_names(job.workdir.path("domains.yaml"), decision.automatic)
     if params.map is not None:
         write_map(job.workdir, documents=params.map.documents, seed=job.recipe.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from mixcurate.errors import RequestError
 from mixcurate.io import partfiles
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import cluster_statistics, domains, drift, fixedpoint, quality
+from mixcurate.kernels.kmeans import Metric
 from mixcurate.tables import DOMAINS
 from mixcurate.transforms.cluster import counts_path, sums_path
 from mixcurate.transforms.label import DOMAIN_SUMS, domain_sums_path
@@ -29,6 +31,7 @@ class Clusters:
         centroids: float32 ``[k, d]``.
         numbers: the sums' rows by name, int64 ``[k]``.
         counts: what is counted by value (``cluster_statistics.COUNTS``).
+        metric: of distances.
         unit: distances were added as multiples of it.
         dimensions: mean of each quality dimension, float64 ``[k]``.
     """
@@ -36,6 +39,7 @@ class Clusters:
     centroids: npt.NDArray[np.float32]
     numbers: dict[str, npt.NDArray[np.int64]]
     counts: pa.Table
+    metric: Metric
     unit: float
     dimensions: dict[str, Float64Array]
 
@@ -61,13 +65,13 @@ def moments(
     return mean * unit, spread * unit
 
 
-def read_clusters(workdir: Workdir, dimensions: list[str], unit: float) -> Clusters:
+def read_clusters(workdir: Workdir, dimensions: list[str], note: dict[str, Any]) -> Clusters:
     """The clusters as the parts have measured them.
 
     Args:
         workdir: of the job.
         dimensions: quality dimensions, in the order of the sums.
-        unit: of distances.
+        note: how the centroids were fitted.
 
     Raises:
         RequestError: no document carries a dimension that is asked for.
@@ -92,7 +96,8 @@ def read_clusters(workdir: Workdir, dimensions: list[str], unit: float) -> Clust
         centroids=partfiles.read_array(workdir.centroids),
         numbers=numbers,
         counts=partfiles.read_table(counts_path(workdir)),
-        unit=unit,
+        metric=note["metric"],
+        unit=note["unit"],
         dimensions=means,
     )
 
@@ -132,7 +137,7 @@ def write_cluster_table(workdir: Workdir, clusters: Clusters, decision: Decision
 
 
 def write_domain_table(
-    workdir: Workdir, clusters: Clusters, decision: Decision, tiered: Tiered, metric: str
+    workdir: Workdir, clusters: Clusters, decision: Decision, tiered: Tiered
 ) -> None:
     """Write ``domains.parquet``, one row per domain, from what the labelled parts add up to."""
     sums = dict(zip(DOMAIN_SUMS, partfiles.read_array(domain_sums_path(workdir)), strict=True))
@@ -159,7 +164,7 @@ def write_domain_table(
             pa.array(spread),
             pa.array(p99[base]),
             # cosine to the centroid of a unit vector is 1 - d^2 / 2
-            pa.array(1 - square / 2 if metric == "cosine" else np.full(len(base), np.nan)),
+            pa.array(1 - square / 2 if clusters.metric == "cosine" else np.full(len(base), np.nan)),
             pa.array(
                 [[n * (len(base) // len(nearest)) for n in nearest[b]] for b in base],
                 pa.list_(pa.int32()),

@@ -12,12 +12,15 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import domains, kmeans
 from mixcurate.transforms.cluster import CLUSTER, fit_note_path
-from mixcurate.transforms.sample import vectors_path
+from mixcurate.transforms.sample import read_sample
 from pipelines.decision import decision_path
 from pipelines.job import Job
 
 #: Shares of an old domain below this are left out of the table.
 _LEAST_SHARE = 0.005
+
+#: Documents of the sample that are looked up in both.
+_MAPPED = 200_000
 
 #: An old domain of which so much is in one new domain counts as having stayed together.
 _TOGETHER = 0.8
@@ -85,7 +88,7 @@ def report_map(job: Job) -> None:
     old, new = (storage.read_json(each["decision.json"]) for each in paths)
     if old["ids"] == new["ids"]:
         return
-    sample = partfiles.read_array(vectors_path(workdir))
+    sample = read_sample(workdir, _MAPPED)
     labels = [
         _labels(sample, each["centroids.npy"], decided["domain"], metric)
         for each, decided, metric in zip(paths, (old, new), metrics, strict=True)

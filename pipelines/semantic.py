@@ -32,7 +32,7 @@ def find_duplicates(
         clusters=semantic.Clusters(
             kept=decision.domain >= 0,
             documents=clusters.numbers["n_documents"],
-            metric=job.recipe.cluster.metric,
+            metric=clusters.metric,
         ),
         parts=parts,
         upstream=fit_mark,

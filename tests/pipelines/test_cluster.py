@@ -171,7 +171,7 @@ def test_a_refit_maps_the_old_domains_on_the_new_ones(job: Path) -> None:
 
 
 def test_an_update_keeps_the_domains_and_judges_the_drift(job: Path, tmp_path: Path) -> None:
-    cluster(job)
+    cluster(job, "cluster.metric=euclidean")  # the metric, too, is that of the earlier run
     old = table(job, "domains")
     settings = {**RECIPE, "workdir": str(tmp_path / "new"), "cluster": {"drift": {"max_far": 2}}}
     recipe = job.parent / "new.yaml"
