@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import hashlib
-import importlib.util
+import importlib.metadata
 import json
 import re
 from collections.abc import Callable
@@ -41,6 +41,9 @@ _MARKERS = {
     "hex": "M-7 0L-3.5-6h7L7 0L3.5 6h-7Z",
 }
 
+#: First version of Bokeh whose tooltips can be limited to one document.
+_OLDEST = (3, 8)
+
 #: Characters of all texts together: with more documents each has fewer, down to the least.
 _CHARACTERS = 800_000
 _LEAST = 100
@@ -61,7 +64,7 @@ class Chart:
 
     Attributes:
         documents: drawn on it.
-        page: the frame's page, escaped for an attribute; None where Bokeh is not installed.
+        page: the frame's page, escaped for an attribute; None without a Bokeh to draw it.
         policy: directives to add to the report's content security policy.
     """
 
@@ -90,7 +93,7 @@ def chart(
     count = len(rows["x"])
     if count == 0:
         return None
-    if importlib.util.find_spec("bokeh") is None:
+    if not _drawable():
         return Chart(count, None, "")
     library = _library()
     script = environment.get_template("report_map.js.j2").render()
@@ -104,6 +107,15 @@ def chart(
     )
     policy = f"script-src {_hash(library)} {_hash(script)}; img-src data:"
     return Chart(count, Markup(escape(page)), policy)
+
+
+def _drawable() -> bool:
+    """Whether there is a Bokeh that knows what is asked of it."""
+    try:
+        version = importlib.metadata.version("bokeh")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return tuple(int(number) for number in version.split(".")[:2]) >= _OLDEST
 
 
 def _compact(value: Any, **_: Any) -> str:

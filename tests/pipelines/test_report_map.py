@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
+import importlib.metadata
 import json
 import re
 from html.parser import HTMLParser
@@ -281,14 +281,17 @@ def test_domains_beyond_the_colours_have_other_markers(tmp_path: Path) -> None:
     assert len({entry["marker"] for entry in legend[:7]}) == 1
 
 
+@pytest.mark.parametrize("version", [None, "3.7.3", "2.99"])
 def test_without_bokeh_the_report_says_how_to_get_it(
-    made: Made, monkeypatch: pytest.MonkeyPatch
+    made: Made, monkeypatch: pytest.MonkeyPatch, version: str | None
 ) -> None:
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "bokeh" else found(name)
-    )
+    def installed(name: str) -> str:
+        if version is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(importlib.metadata, "version", installed)
     html = Path(write_report(made.workdir, made.corpus)).read_text()
-    assert "pip install &#34;mixcurate[map]&#34;" in html or 'pip install "mixcurate[map]"' in html
+    assert 'bokeh, 3.8 or later: pip install "mixcurate[map]"' in html
     assert not Page(html).all("iframe")
     assert Page(html).policy == STRICT
