@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn.cluster import SpectralClustering
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
@@ -17,6 +18,10 @@ def topics(groups: int, members: int, noise: float, seed: int = 0) -> tuple[np.n
     random = np.random.default_rng(seed)
     label = random.permutation(np.repeat(np.arange(groups), members))
     return normalise(np.eye(groups, 24)[label] + random.normal(0, noise, (len(label), 24))), label
+
+
+def graph_of(vectors: np.ndarray, most: int) -> csr_array:
+    return spectral.fuzzy_graph(*spectral.neighbours(vectors, np.arange(len(vectors)), most))
 
 
 def reference_graph(vectors: np.ndarray, neighbours: int) -> np.ndarray:
@@ -42,7 +47,7 @@ def reference_graph(vectors: np.ndarray, neighbours: int) -> np.ndarray:
 @settings(max_examples=25, deadline=None)
 def test_the_graph_has_the_weights_of_umap(n, neighbours, seed):
     vectors = np.random.default_rng(seed).normal(size=(n, 5)).astype(np.float32)
-    graph = spectral.neighbour_graph(vectors, neighbours).toarray()
+    graph = graph_of(vectors, neighbours).toarray()
     np.testing.assert_allclose(graph, reference_graph(vectors, min(neighbours, n - 1)), atol=1e-3)
 
 
@@ -51,7 +56,7 @@ def test_the_graph_has_the_weights_of_umap(n, neighbours, seed):
 def test_the_graph_is_symmetric_and_finite_where_rows_are_equal(n, different, seed):
     rows = np.random.default_rng(seed).normal(size=(different, 4)).astype(np.float32)
     vectors = rows[np.arange(n) % different]
-    graph = spectral.neighbour_graph(vectors, 15).toarray()
+    graph = graph_of(vectors, 15).toarray()
     np.testing.assert_array_equal(graph, graph.T)
     assert (np.diag(graph) == 0).all()
     assert ((graph >= 0) & (graph <= 1)).all()
@@ -62,7 +67,7 @@ def test_the_graph_is_symmetric_and_finite_where_rows_are_equal(n, different, se
 def test_groups_are_those_of_a_spectral_clustering_of_the_same_graph(members):
     vectors, label = topics(6, members, 0.2)
     found = spectral.spectral_groups(vectors, 6, seed=0)
-    graph = spectral.neighbour_graph(vectors, 15).toarray()
+    graph = graph_of(vectors, 15).toarray()
     peer = SpectralClustering(6, affinity="precomputed", random_state=0).fit_predict(graph)
     assert adjusted_rand_score(found, peer) > 0.95
     assert adjusted_rand_score(found, label) > 0.95
@@ -81,17 +86,18 @@ def test_documents_that_repeat_each_other_are_no_group_of_their_own(copies, monk
     assert copies == 2 or adjusted_rand_score(found[: len(label)], label) < 0.9
 
 
-def test_pages_of_a_few_templates_are_no_groups(monkeypatch):
-    random = np.random.default_rng(6)
-    vectors, label = topics(3, 700, 0.22)
-    templates = 3 * normalise(random.normal(size=(3, 24))).repeat(25, axis=0)
-    pages = normalise(templates + random.normal(0, 0.15, templates.shape))
-    vectors = np.concatenate([vectors, pages])
-    found = spectral.spectral_groups(vectors, 3, seed=0)
-    assert adjusted_rand_score(found[: len(label)], label) > 0.9
-    monkeypatch.setattr(spectral, "_ROUNDS", 0)
-    found = spectral.spectral_groups(vectors, 3, seed=0)
-    assert adjusted_rand_score(found[: len(label)], label) < 0.5
+@pytest.mark.parametrize(("rounds", "expected"), [(0, 4), (4, 0)])
+def test_pages_of_a_template_make_no_group_where_small_ones_are_taken_out(
+    rounds, expected, monkeypatch
+):
+    vectors, _ = topics(4, 400, 0.2)
+    templates = vectors[:4].repeat(40, axis=0)
+    noise = np.random.default_rng(6).normal(0, 0.03, templates.shape)
+    vectors = np.concatenate([vectors, normalise(templates + noise)])
+    monkeypatch.setattr(spectral, "_ROUNDS", rounds)
+    found = spectral.spectral_groups(vectors, 8, seed=0)
+    pages = np.bincount(found[1_600:], minlength=8)
+    assert (pages > np.bincount(found[:1_600], minlength=8)).sum() == expected
 
 
 def test_threads_and_repeats_do_not_change_a_group():
