@@ -203,7 +203,7 @@ def clustered(vectors: np.ndarray, epsilon: float, rule: semantic.Rule) -> dict[
     units = unit_grid(vectors)
     k = max(1, int(len(units) ** 0.5))
     fitted = kmeans.fit(units, k=k, iterations=20, seed=1)
-    centroids = getattr(fitted, "centroids", fitted)
+    centroids = fitted.centroids
     cluster, _ = kmeans.assign(units, centroids)
     far = squared_distances(vectors, centroids, cluster, "cosine")
     key = np.arange(len(units), dtype=np.uint64)
