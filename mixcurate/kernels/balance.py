@@ -50,8 +50,8 @@ def bound_sizes(
     """
     k, mean = len(centroids), len(vectors) / len(centroids)
     best, least = centroids, np.inf
+    cluster = assign(vectors, centroids, metric).cluster
     for turn in range(_ROUNDS + 1):
-        cluster = assign(vectors, centroids, metric).cluster
         sizes = np.bincount(cluster, minlength=k)
         largest = float(sizes.max() / mean)
         if largest < least:
@@ -59,7 +59,7 @@ def bound_sizes(
         if least <= bound or turn == _ROUNDS:
             break
         centroids = _divide(vectors, centroids, cluster, bound * mean, seed + turn, metric)
-        centroids = fill(vectors, centroids, metric)
+        centroids, (cluster, _) = fill(vectors, centroids, metric)
         if len(centroids) < k:  # too few rows that differ
             break
     return best, least

@@ -37,10 +37,10 @@ _MANY = 64
 _EARLY = 64
 
 #: Rounds of moves, at most.
-_MOVES = 4
+_MOVES = 3
 
 #: The last iterations end when the objective improves by less than this share.
-_GAIN = 2e-3
+_GAIN = 5e-3
 
 #: How far a squared length may be from 1: vectors that were float16 when they were normalised.
 _UNIT = 5e-3
@@ -102,10 +102,9 @@ def fit(
         ValueError: no rows, rows that are not finite, or, for cosine, of another length than 1.
     """
     rows, origin = _checked(vectors, metric)
-    notes: list[str] = []
     if len(rows) == 0:  # zero vectors have no direction: any centroid will do
         only = np.eye(1, vectors.shape[1], dtype=np.float32)
-        return Fit(only, float(len(vectors)), ["all vectors of the sample are zero"])
+        return Fit(only, float(len(vectors)), _fewer(1, k))
     asked, k = k, min(k, len(rows))
     plan = _Plan(k=k, seed=seed, metric=metric, levels=levels, iterations=iterations)
     centroids = _fit_once(rows, plan)
@@ -114,19 +113,25 @@ def fit(
         kept = nearest_of_each(assign(rows, centroids, metric), resample.per_cluster)
         plan = dataclasses.replace(plan, k=min(k, len(kept)), seed=seed + 1 + turn)
         centroids = _fit_once(rows[kept], plan)
-    centroids = fill(rows, centroids, metric)
-    if len(centroids) < asked:
-        notes.append(f"only {len(centroids):,} of {asked:,} clusters: no more vectors differ")
+    centroids, assigned = fill(rows, centroids, metric)
+    notes = _fewer(len(centroids), asked)
     if balance is not None:
         centroids, largest = bound_sizes(rows, centroids, balance, seed=seed, metric=metric)
+        assigned = assign(rows, centroids, metric)
         if largest > balance:
             notes.append(
                 f"balance {balance:g} was not reached: the largest cluster has {largest:.1f} times "
                 f"the mean"
             )
-    _, distance = assign(rows, centroids, metric)
-    inertia = float((distance.astype(np.float64) ** 2).sum()) + len(vectors) - len(rows)
+    inertia = float((assigned.distance.astype(np.float64) ** 2).sum()) + len(vectors) - len(rows)
     return Fit(np.ascontiguousarray(centroids + origin), inertia, notes)
+
+
+def _fewer(found: int, asked: int) -> list[str]:
+    """The note that there are fewer clusters than asked for, if so."""
+    if found == asked:
+        return []
+    return [f"only {found:,} of {asked:,} clusters: no more vectors differ"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,8 +175,8 @@ def _fit_once(vectors: Float32Array, plan: _Plan) -> Float32Array:
     first = two_levels if two and k > 3 else lloyd
     centroids = first(early, k, iterations=plan.iterations, seed=seed, metric=metric)
     most = math.ceil(k / 10)
-    for turn in range(_MOVES if k > 1 else 0):
-        centroids, moved = move(early, centroids, most, seed=seed + turn, metric=metric)
+    for _ in range(_MOVES if k > 1 else 0):
+        centroids, moved = move(early, centroids, most, metric=metric)
         centroids = lloyd(early, k, iterations=1, seed=seed, metric=metric, start=centroids)
         if moved <= k / 100:
             break

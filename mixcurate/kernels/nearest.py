@@ -137,12 +137,11 @@ def _search(
     close = np.flatnonzero(np.abs(score[:, 0] - score[:, 1]) <= _TIE * scale)
     if len(close):
         pair = np.sort(best[close], axis=1)
-        near = targets[pair].astype(np.float64)
+        exact = rows[close].astype(np.float64)
         if metric == "cosine":
-            worse = -np.einsum("nij,nj->ni", near, rows[close].astype(np.float64))
-        else:
-            away = near - rows[close, None]
-            worse = np.einsum("nij,nij->ni", away, away)
+            exact /= np.maximum(np.linalg.norm(exact, axis=1), 1e-30)[:, None]
+        away = targets[pair] - exact[:, None]
+        worse = np.einsum("nij,nij->ni", away, away)
         cluster[close] = pair[np.arange(len(close)), worse.argmin(axis=1)]
     if metric == "cosine":
         cluster[squared == 0] = 0
