@@ -36,6 +36,7 @@ def find_duplicates(
         ),
         parts=parts,
         upstream=fit_mark,
+        rule=params.rule,
     )
     if not plan.finished:
         documents = int(clusters.numbers["n_documents"].sum())

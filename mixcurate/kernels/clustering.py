@@ -139,8 +139,12 @@ class SemanticDedupParams(Params):
     """A document is dropped if its cosine to a kept one is above 1 - epsilon."""
     keep: Literal["farthest", "nearest", "quality"] = "farthest"
     """Which of a group survives: farthest from or nearest to the centroid, or best in quality."""
+    rule: Literal["kept", "earlier"] = "kept"
+    """Dropped is what nearly repeats a document that is kept; or, as in the paper, any that comes
+    earlier in the order, kept or not: a little more is dropped."""
     max_group: PositiveInt = 100_000
-    """Documents of a cluster that are compared at once; a larger cluster is divided."""
+    """Documents of a group that is compared, on average; a larger cluster is divided, and a group
+    is never above twice this."""
 
 
 class MapParams(Params):
