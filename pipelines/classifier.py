@@ -28,8 +28,11 @@ def write_classifier(job: Job, encoder: dict[str, Any]) -> None:
     storage.remove(path)
     if not job.recipe.cluster.topics.classifier:
         return
-    vectors = partfiles.read_array(vectors_path(workdir))
-    found = fit_classifier(vectors, sample_domains(workdir), job.recipe.seed)
+    vectors, domains = partfiles.read_array(vectors_path(workdir)), sample_domains(workdir)
+    if not (domains >= 0).any():
+        job.reporter.say("cluster: no classifier: no document of the sample has a domain")
+        return
+    found = fit_classifier(vectors, domains, job.recipe.seed)
     table = partfiles.read_table(workdir.path("domains.parquet"), ["domain_id", "name"])
     ids, names = (table.column(name).to_pylist() for name in ("domain_id", "name"))
     write_classifier_file(
