@@ -40,7 +40,7 @@ _EARLY = 64
 _MOVES = 3
 
 #: The last iterations end when the objective improves by less than this share.
-_GAIN = 5e-3
+_GAIN = 2e-3
 
 #: How far a squared length may be from 1: vectors that were float16 when they were normalised.
 _UNIT = 5e-3
@@ -83,7 +83,8 @@ def fit(
 ) -> Fit:
     """k-means centroids of a sample.
 
-    The result depends on the order of the rows: pass them in a deterministic one.
+    The result depends on the order of the rows: pass them in a deterministic one that has nothing
+    to do with their content.
 
     Args:
         vectors: float32 ``[n, d]``, finite; unit rows for cosine (zero rows may be among them).
@@ -170,7 +171,7 @@ def _checked(vectors: Float32Array, metric: Metric) -> tuple[Float32Array, Float
 def _fit_once(vectors: Float32Array, plan: _Plan) -> Float32Array:
     """First centroids on one or two levels, moves, and Lloyd iterations until they gain little."""
     k, metric, seed = plan.k, plan.metric, plan.seed
-    early = vectors[: k * _EARLY]  # moves need no more; rows are in no order
+    early = np.ascontiguousarray(vectors[:: max(1, len(vectors) // (k * _EARLY))])
     two = plan.levels == 2 or (plan.levels == "auto" and k >= _MANY)
     first = two_levels if two and k > 3 else lloyd
     centroids = first(early, k, iterations=plan.iterations, seed=seed, metric=metric)
