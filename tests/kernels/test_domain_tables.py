@@ -112,6 +112,13 @@ def test_separation_equals_brute_force_wherever_the_centroids_lie(n, d, seed, of
     np.testing.assert_allclose(domains.separation(centroids), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("offset", [0, 1e6])
+def test_separation_loses_no_digits(offset):
+    centroids = (np.random.default_rng(2).normal(size=(40, 384)) * 9 + offset).astype(np.float32)
+    expected = brute_separation(centroids)
+    np.testing.assert_allclose(domains.separation(centroids), expected, rtol=1e-12)
+
+
 def test_separation_of_more_centroids_than_a_block():
     centroids = np.random.default_rng(1).normal(size=(1_500, 3)).astype(np.float32)
     rows = [0, 1_023, 1_024, 1_499]

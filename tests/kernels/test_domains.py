@@ -172,11 +172,12 @@ def test_a_spectral_merge_with_too_few_documents_groups_the_centroids(documents)
 
 def test_a_cluster_without_a_sampled_document_joins_the_nearest_one():
     points, ring = rings(600)
-    centroids = np.concatenate([points[:60], points[:1] * np.float32(10)])
+    outer, inner = (np.flatnonzero(ring[:60] == number)[0] for number in (1, 0))
+    lonely = [points[outer] * np.float32(10), points[inner] * np.float32(0.1)]
+    centroids = np.concatenate([points[:60], lonely])
     params = cut(2).model_copy(update={"linkage": "spectral"})
-    found = domains.merge(centroids, everything(61), np.ones(61, int), params, sample=points)
-    outer = found[np.flatnonzero(ring[:60] == 1)[0]]
-    assert found[60] == outer
+    found = domains.merge(centroids, everything(62), np.ones(62, int), params, sample=points)
+    assert found[60:].tolist() == [found[outer], found[inner]]
 
 
 def test_without_merging_each_kept_cluster_is_a_domain_by_size():
