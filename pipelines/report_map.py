@@ -17,7 +17,7 @@ from mixcurate.kernels import quality
 from mixcurate.kernels.projection import project
 from mixcurate.transforms.cluster import fit_note_path
 from mixcurate.transforms.quality_columns import read_quality
-from mixcurate.transforms.sample import rows_path, vectors_path
+from mixcurate.transforms.sample import read_sample, rows_path
 
 #: Characters of a text that are kept.
 _CHARACTERS = 400
@@ -58,7 +58,7 @@ def write_map(workdir: Workdir, *, documents: int, seed: int) -> None:
         seed: of the layout.
     """
     rows = _first_rows(rows_path(workdir), documents)
-    vectors = _first_vectors(vectors_path(workdir), documents)
+    vectors = read_sample(workdir, documents)
     if storage.read_json(fit_note_path(workdir))["metric"] == "cosine":
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
     places = project(vectors, seed)
@@ -88,16 +88,6 @@ def _first_rows(path: str, count: int) -> pa.Table:
             break
     schema = pa.schema([("part", pa.string()), ("row", pa.int64())])
     return pa.Table.from_batches([piece.cast(schema) for piece in found], schema).slice(0, count)
-
-
-def _first_vectors(path: str, count: int) -> npt.NDArray[np.float32]:
-    """The first rows of an array, of which the rest is not read."""
-    with storage.open_read(path) as stream:
-        np.lib.format.read_magic(stream)
-        shape, _, kind = np.lib.format.read_array_header_1_0(stream)
-        rows = min(count, shape[0])
-        data = stream.read(rows * shape[1] * kind.itemsize)
-    return np.frombuffer(data, kind).reshape(rows, shape[1]).astype(np.float32)
 
 
 def _read(workdir: Workdir, part: str, rows: npt.NDArray[np.int64]) -> pa.Table:
