@@ -37,10 +37,10 @@ _MANY = 64
 _EARLY = 64
 
 #: Rounds of moves, at most.
-_MOVES = 3
+_MOVES = 2
 
 #: The last iterations end when the objective improves by less than this share.
-_GAIN = 2e-3
+_GAIN = 5e-3
 
 #: How far a squared length may be from 1: vectors that were float16 when they were normalised.
 _UNIT = 5e-3
