@@ -36,6 +36,9 @@ _MANY = 64
 #: Rows a cluster that first centroids and moves are made from.
 _EARLY = 64
 
+#: Lloyd iterations before the moves, at most: later ones change little that moves do not.
+_FIRST = 8
+
 #: Rounds of moves, at most.
 _MOVES = 2
 
@@ -174,7 +177,8 @@ def _fit_once(vectors: Float32Array, plan: _Plan) -> Float32Array:
     early = np.ascontiguousarray(vectors[:: max(1, len(vectors) // (k * _EARLY))])
     two = plan.levels == 2 or (plan.levels == "auto" and k >= _MANY)
     first = two_levels if two and k > 3 else lloyd
-    centroids = first(early, k, iterations=plan.iterations, seed=seed, metric=metric)
+    few = min(plan.iterations, _FIRST)
+    centroids = first(early, k, iterations=few, seed=seed, metric=metric)
     most = math.ceil(k / 10)
     for _ in range(_MOVES if k > 1 else 0):
         centroids, moved = move(early, centroids, most, metric=metric)

@@ -33,7 +33,7 @@ _FILLS = 100
 _MORE = 8
 
 #: Lloyd iterations of the two halves of a cluster.
-_HALVES = 4
+_HALVES = 3
 
 
 def lloyd(
@@ -152,9 +152,10 @@ def _halves(rows: Float32Array, metric: Metric) -> tuple[Float32Array, float]:
     first = rows[squared_lengths(rows - rows.mean(axis=0)).argmax()]
     pair = np.stack([first, rows[squared_lengths(rows - first).argmax()]])
     for _ in range(_HALVES):
-        one, other = (squared_lengths(rows - centroid) for centroid in pair)
-        side = other < one
-        if not side.any():
+        middle = (pair[1] + pair[0]) / 2
+        across = pair[1] - pair[0]
+        side = np.einsum("ij,j->i", rows, across) > np.einsum("j,j->", middle, across)
+        if side.all() or not side.any():
             break
         pair = np.stack([rows[~side].mean(axis=0), rows[side].mean(axis=0)])
         pair = normalise(pair) if metric == "cosine" else pair
