@@ -173,10 +173,8 @@ def kinds(
     for left, right in (("encoder", "lexical"), ("encoder", "static"), ("static", "lexical")):
         if left not in found or right not in found:
             continue
-        for weight in (0.3, 0.5, 0.7):
-            parts = [found[left] * weight**0.5, found[right] * (1 - weight) ** 0.5]
-            key = f"{left} {weight} + {right} {1 - weight:.1f}"
-            found[key] = kmeans.normalise(np.concatenate(parts, axis=1))
+        parts = [found[left], found[right]]  # of one length each: they count as much
+        found[f"{left} + {right}"] = kmeans.normalise(np.concatenate(parts, axis=1))
     return found
 
 
