@@ -111,7 +111,7 @@ def compare_domains(runs: dict[str, Any], texts: list[str], k: int = 20) -> None
     vectors = {name: kmeans.normalise(run(texts)) for name, run in runs.items()}
 
     def clusters(name: str, seed: int) -> np.ndarray:
-        centroids = kmeans.fit(vectors[name], k=k, iterations=20, seed=seed)
+        centroids = kmeans.fit(vectors[name], k=k, iterations=20, seed=seed).centroids
         return kmeans.assign(vectors[name], centroids)[0]
 
     reference = next(name for name in vectors if name.endswith("fp32"))

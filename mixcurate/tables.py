@@ -71,18 +71,23 @@ HITS = pa.schema(
     ]
 )
 
+_NEAREST = [
+    pa.field("cluster", pa.int32(), nullable=False),  # -1: its vector is of no use
+    pa.field("distance", pa.float32(), nullable=False),
+]
+
 #: Nearest cluster of each document of a part, before anything is pruned.
 ASSIGNED = pa.schema(
     [
-        pa.field("cluster", pa.int32(), nullable=False),  # -1: its vector is of no use
-        pa.field("distance", pa.float32(), nullable=False),
+        *_NEAREST,
+        pa.field("group", pa.int32(), nullable=False),  # its own, not its cluster's; -1: none
     ]
 )
 
 #: ``assignments/part-*.parquet``.
 ASSIGNMENTS = pa.schema(
     [
-        *ASSIGNED,
+        *_NEAREST,
         pa.field("domain", pa.int32(), nullable=False),  # -1: the document is not in the pool
     ]
 )

@@ -17,16 +17,8 @@ from mixcurate.kernels import cluster_statistics, quality
 from mixcurate.kernels.fit_memory import memory_of_fit, sample_size
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.kmeans import effective_k
-from mixcurate.transforms.cluster import (
-    ASSIGN,
-    CLUSTER,
-    AssignPart,
-    FitAndAssign,
-    FitPlan,
-    counts_path,
-    fit_note_path,
-    sums_path,
-)
+from mixcurate.transforms.cluster import ASSIGN, AssignPart, FitAndAssign, counts_path, sums_path
+from mixcurate.transforms.fit import CLUSTER, FitPlan, fit_note_path, groups_path
 from mixcurate.transforms.label import Label, LabelPart, LabelRules, domain_sums_path
 from mixcurate.transforms.tasks import Task, split, summarise
 from pipelines import cluster_tables, domains, refit, semantic, update
@@ -140,6 +132,9 @@ def _work(job: Job) -> _Work:
             "resample", "balance",
         }
     )  # fmt: skip
+    merge = params.merge
+    if merge is not None and merge.linkage == "spectral":  # clusters are grouped with the fit
+        fitting += f" spectral {merge.domains}"
     fit_mark = fingerprint(
         "fit", VERSION, fitting, str(seed), frozen.digest if frozen else "", *seals
     )
@@ -282,6 +277,7 @@ def _label(work: _Work, clusters: Clusters, decision: Decision, tiered: Tiered) 
         bounds=tiered.bounds,
         n_domains=len(tiered.names),
         unit=clusters.unit,
+        grouped=storage.exists(groups_path(job.workdir)),
         dedup=params.dedup is not None,
         prototypes=semantic.find_prototypes(job, work.parts, clusters, decision),
         seed=job.recipe.seed,

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mixcurate.errors import JobError, RequestError
-from mixcurate.io import partfiles
+from mixcurate.io import partfiles, storage
 from mixcurate.io.names_file import NamesFile, apply_names
 from mixcurate.io.workdir import Workdir
-from mixcurate.kernels import domains, hashing, kmeans, spectral, topics
+from mixcurate.kernels import domains, hashing, topics
 from mixcurate.kernels.clustering import ClusterParams
 from mixcurate.transforms.cluster import assigned_path
-from mixcurate.transforms.sample import read_sample
+from mixcurate.transforms.fit import groups_path
 from pipelines.cluster_tables import Clusters
 from pipelines.decision import Decision
 from pipelines.naming import Namer, TopicSample, name_domains
@@ -25,9 +25,6 @@ Int32Array = npt.NDArray[np.int32]
 
 #: Parts that are read for naming domains; each brings its share of the sample.
 _TOPIC_PARTS = 64
-
-#: Sampled documents that are read for the graph of neighbours: some may be of pruned clusters.
-_GRAPH_DOCUMENTS = 5 * spectral.MOST_NODES
 
 #: A cluster that holds more of the documents than this is worth a warning.
 _CATCH_ALL = 0.5
@@ -57,10 +54,11 @@ def decide(
     kept = np.array([reason is None for reason in reasons])
     if not kept.any():
         raise JobError(_all_pruned(clusters, params))
-    near = read_sample(workdir, _GRAPH_DOCUMENTS) if _needs_sample(params) else None
-    if near is not None and params.metric == "cosine":
-        near = kmeans.normalise(near)
-    domain = domains.merge(clusters.centroids, kept, tokens, params.merge, seed=seed, sample=near)
+    if storage.exists(groups_path(workdir)):  # by the graph of the sample: found with the fit
+        groups = partfiles.read_array(groups_path(workdir))
+        domain, _ = regroup(np.where(kept, groups, -1), np.arange(groups.max() + 1), tokens)
+    else:
+        domain = domains.merge(clusters.centroids, kept, tokens, params.merge, seed=seed)
     notes = _catch_all(count)
     sample = sample_texts(workdir, domain, params, parts, seed)
     words = topics.keywords(
@@ -140,10 +138,6 @@ def _all_pruned(clusters: Clusters, params: ClusterParams) -> str:
         f"every cluster was pruned: the best of them have {', '.join(best)}; lower "
         f"cluster.prune.min_quality or thresholds, or set prune: null"
     )
-
-
-def _needs_sample(params: ClusterParams) -> bool:
-    return params.merge is not None and params.merge.linkage == "spectral"
 
 
 def _catch_all(count: npt.NDArray[np.int64]) -> list[str]:

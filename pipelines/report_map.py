@@ -15,7 +15,7 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import quality
 from mixcurate.kernels.projection import project
-from mixcurate.transforms.cluster import fit_note_path
+from mixcurate.transforms.fit import fit_note_path
 from mixcurate.transforms.quality_columns import read_quality
 from mixcurate.transforms.sample import read_sample, rows_path
 

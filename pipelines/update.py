@@ -18,7 +18,8 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import cluster_statistics, drift, kmeans, refit
 from mixcurate.kernels.hashing import fingerprint
-from mixcurate.transforms.cluster import CLUSTER, counts_path, fit_note_path
+from mixcurate.transforms.cluster import counts_path
+from mixcurate.transforms.fit import CLUSTER, fit_note_path, groups_path, pulled_path
 from pipelines.cluster_tables import Clusters
 from pipelines.decision import Decision, read_decision
 from pipelines.job import Job, resolve
@@ -62,9 +63,13 @@ class Frozen:
             )
 
     def write_centroids(self, workdir: Workdir) -> None:
-        """Take the centroids over."""
-        centroids = partfiles.read_array(Workdir(self.root).centroids)
-        partfiles.write_array(workdir.centroids, centroids)
+        """Take the centroids over, and their groups if they have any."""
+        old = Workdir(self.root)
+        partfiles.write_array(workdir.centroids, partfiles.read_array(old.centroids))
+        for path in (groups_path, pulled_path):
+            storage.remove(path(workdir))
+            if storage.exists(path(old)):
+                partfiles.write_array(path(workdir), partfiles.read_array(path(old)))
 
     def decision(self, clusters: Clusters) -> Decision:
         """What became of each cluster; one that had no documents goes with its nearest neighbour.

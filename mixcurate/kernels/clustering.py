@@ -165,9 +165,9 @@ class ClusterParams(Params):
     metric: Literal["cosine", "euclidean"] = "cosine"
     """Spherical k-means of unit vectors, or Euclidean k-means of the vectors as they are."""
     levels: Literal["auto", 1, 2] = "auto"
-    """2 fits about sqrt(k) coarse clusters first and divides each; auto does so for large k."""
+    """2 fits about sqrt(k) coarse clusters first and divides each; auto does so from 64 on."""
     iterations: PositiveInt = 20
-    """k-means iterations."""
+    """At most so many k-means iterations; a fit ends when one gains less than 0.5 %."""
     sample_per_cluster: PositiveInt = 64
     """Documents per cluster that k-means is trained on; every document is assigned."""
     memory: ByteSize = ByteSize(4_000_000_000)
@@ -175,7 +175,8 @@ class ClusterParams(Params):
     resample: ResampleParams | None = None
     """Fit again on a sample that is balanced over clusters; null does not."""
     balance: float | None = Field(None, gt=1)
-    """Divide clusters larger than this many times the mean, against a catch-all; null does not."""
+    """Divide clusters larger than this many times the mean, against a catch-all; null does not. It
+    holds for the sample; the corpus may differ by a little more."""
     onto: str | None = None
     """Workdir of an earlier run whose clusters and domains are kept (`mixcurate update`)."""
     drift: DriftParams = DriftParams()

@@ -11,19 +11,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mixcurate.errors import JobError
 from mixcurate.io import embeddings, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
 from mixcurate.kernels import cluster_statistics, kmeans, quality
-from mixcurate.kernels.choose_k import choose_k
 from mixcurate.kernels.cluster_statistics import Batch
-from mixcurate.kernels.clustering import ClusterParams
 from mixcurate.tables import ASSIGNED
+from mixcurate.transforms.fit import (
+    CLUSTER,
+    FitCentroids,
+    FitPlan,
+    fit_note_path,
+    groups_path,
+    pulled_path,
+)
 from mixcurate.transforms.quality_columns import read_carried, read_quality
-from mixcurate.transforms.sample import SamplePart, gather_sample, usable
+from mixcurate.transforms.sample import SamplePart, usable
 from mixcurate.transforms.tasks import RunTask, Split, Task, create, task_name
 
-CLUSTER = "cluster"
 ASSIGN = "assign"
 
 #: What a part adds to the statistics: its sums, and its counts.
@@ -38,11 +42,6 @@ def assigned_path(workdir: Workdir, part: str) -> str:
     return workdir.path("_stages", ASSIGN, "assigned", f"part-{part}.parquet")
 
 
-def fit_note_path(workdir: Workdir) -> str:
-    """What tells which fit the centroids on disk are of, and how it went."""
-    return workdir.path("_stages", CLUSTER, "fit.json")
-
-
 def sums_path(workdir: Workdir) -> str:
     """Sums per cluster over the corpus: int64 ``[len(rows), k]``."""
     return workdir.path("_stages", CLUSTER, "sums.npy")
@@ -51,103 +50,6 @@ def sums_path(workdir: Workdir) -> str:
 def counts_path(workdir: Workdir) -> str:
     """Languages, sources and distances per cluster over the corpus."""
     return workdir.path("_stages", CLUSTER, "counts.parquet")
-
-
-@dataclasses.dataclass(frozen=True)
-class FitPlan:
-    """How centroids are found.
-
-    Attributes:
-        k: number of clusters; None chooses it by silhouette.
-        documents: of the corpus.
-        share: of the documents that are sampled.
-        mark: fingerprint of the fit.
-        frozen: whether the centroids on disk are those of an earlier run, and stay.
-        encoder: what made the vectors.
-    """
-
-    params: ClusterParams
-    k: int | None
-    documents: int
-    share: float
-    seed: int
-    mark: str
-    frozen: bool
-    encoder: dict[str, Any]
-
-
-class FitCentroids(beam.DoFn):
-    """Train k-means on the sample, rows in the order of their hash; write the centroids."""
-
-    def __init__(self, workdir: Workdir, plan: FitPlan) -> None:
-        self._workdir, self._plan = workdir, plan
-
-    def process(self, element: tuple[int, Iterable[str]]) -> Iterator[str]:
-        """Yield the digest of the centroids."""
-        note = fit_note_path(self._workdir)
-        storage.remove(note)  # centroids without a note belong to an interrupted fit
-        sample = gather_sample(self._workdir, element[1])
-        if len(sample) == 0:
-            raise JobError(
-                "no document has a vector that can be clustered: all are zero or not finite; "
-                "embed.precision: fp32 may help"
-            )
-        plan, path = self._plan, self._workdir.centroids
-        if plan.params.metric == "cosine":
-            _normalise(sample)
-        about: dict[str, Any] = {
-            "fingerprint": plan.mark,
-            "metric": plan.params.metric,
-            "documents": plan.documents,
-            "sample": len(sample),
-            "encoder": plan.encoder,
-            "notes": [],
-            "silhouette": [],
-        }
-        if not plan.frozen:
-            k = plan.k
-            if k is None:
-                choice = choose_k(
-                    sample,
-                    plan.params.silhouette,
-                    documents=plan.documents,
-                    seed=plan.seed,
-                    metric=plan.params.metric,
-                )
-                k, about["silhouette"] = choice.k, choice.silhouettes
-            params = plan.params
-            found = kmeans.fit(
-                sample,
-                k=min(k, len(sample)),
-                seed=plan.seed,
-                iterations=params.iterations,
-                metric=params.metric,
-                levels=params.levels,
-                resample=params.resample,
-                balance=params.balance,
-            )
-            partfiles.write_array(path, found.centroids)
-            about |= {"inertia": found.inertia, "notes": found.notes}
-        centroids = partfiles.read_array(path)
-        about |= {"k": len(centroids), "unit": _unit(sample, centroids, plan.params.metric)}
-        storage.write_json(note, about)
-        yield storage.digest(path)
-
-
-def _normalise(sample: npt.NDArray[np.float32]) -> None:
-    """Make the rows unit vectors in their place: the sample is held once."""
-    for start in range(0, len(sample), 4_096):
-        sample[start : start + 4_096] = kmeans.normalise(sample[start : start + 4_096])
-
-
-def _unit(
-    sample: npt.NDArray[np.float32], centroids: npt.NDArray[np.float32], metric: kmeans.Metric
-) -> float:
-    """A power of two near the largest distance, so that exact sums of distances cannot overflow."""
-    if metric == "cosine":
-        return 2.0
-    largest = kmeans.assign(sample[:10_000], centroids, metric=metric)[1].max(initial=1e-6)
-    return float(2.0 ** np.ceil(np.log2(max(float(largest), 1e-6))))
 
 
 def assign_part(
@@ -196,7 +98,8 @@ class AssignPart:
         cluster, distance = assign_part(
             self.workdir.part("embed", task.name), centroids, about["metric"]
         )
-        table = pa.Table.from_arrays([pa.array(cluster), pa.array(distance)], schema=ASSIGNED)
+        arrays = [cluster, distance, self._groups(task.name, cluster, about)]
+        table = pa.Table.from_arrays([pa.array(array) for array in arrays], schema=ASSIGNED)
         path = assigned_path(self.workdir, task.name)
         partfiles.write_table(path, table)
 
@@ -231,6 +134,17 @@ class AssignPart:
             documents_out=len(cluster),
             tokens=int(tokens.sum()),
         )
+
+    def _groups(
+        self, part: str, cluster: npt.NDArray[np.int32], about: dict[str, Any]
+    ) -> npt.NDArray[np.int32]:
+        """Group of each document; -1 where clusters have none, or a vector is of no use."""
+        if not about["grouped"]:
+            return np.full(len(cluster), -1, np.int32)
+        pulled = partfiles.read_array(pulled_path(self.workdir))
+        nearest, _ = assign_part(self.workdir.part("embed", part), pulled, about["metric"])
+        groups = partfiles.read_array(groups_path(self.workdir))
+        return np.where(nearest >= 0, groups[nearest], -1).astype(np.int32)
 
     def _statistics(self, part: str, suffix: str) -> str:
         return self.workdir.path("_stages", ASSIGN, "statistics", f"part-{part}.{suffix}")

@@ -16,7 +16,8 @@ from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
 from mixcurate.kernels import fixedpoint, quality
 from mixcurate.kernels.prototypes import Limit, are_prototypes
 from mixcurate.tables import ASSIGNMENTS
-from mixcurate.transforms.cluster import CLUSTER, assigned_path
+from mixcurate.transforms.cluster import assigned_path
+from mixcurate.transforms.fit import CLUSTER
 from mixcurate.transforms.prototypes import prototype_keys
 from mixcurate.transforms.quality_columns import read_quality
 from mixcurate.transforms.semantic import read_drops
@@ -39,6 +40,11 @@ def domain_of_path(workdir: Workdir) -> str:
     return workdir.path("_stages", CLUSTER, "domain_of.npy")
 
 
+def domain_of_group_path(workdir: Workdir) -> str:
+    """Domain of each group and tier: int32 ``[groups, tiers]``, -1 where there is none."""
+    return workdir.path("_stages", CLUSTER, "domain_of_group.npy")
+
+
 def domain_sums_path(workdir: Workdir, part: str | None = None) -> str:
     """Sums per domain of one part, or of all: int64 ``[len(DOMAIN_SUMS), domains]``."""
     name = "domains.npy" if part is None else f"domains/part-{part}.npy"
@@ -53,6 +59,7 @@ class LabelRules:
         bounds: of quality between tiers, rising; empty for one tier.
         n_domains: number of domains.
         unit: distances are added as multiples of it.
+        grouped: whether documents have groups of their own.
         dedup: whether semantic duplicates were looked for.
         prototypes: the last document that is dropped as a prototype; None drops none.
         seed: of the job.
@@ -61,6 +68,7 @@ class LabelRules:
     bounds: tuple[float, ...]
     n_domains: int
     unit: float
+    grouped: bool
     dedup: bool
     prototypes: Limit | None
     seed: int
@@ -83,6 +91,12 @@ class LabelPart:
         tier = np.searchsorted(np.array(self.rules.bounds), score, side="right")
         domain_of = partfiles.read_array(domain_of_path(self.workdir))
         domain = np.where(cluster >= 0, domain_of[cluster, tier], -1).astype(np.int32)
+        if self.rules.grouped:
+            # a document may be of another domain than most of its cluster; never of a dropped one
+            of_group = partfiles.read_array(domain_of_group_path(self.workdir))
+            group = assigned.column("group").to_numpy()
+            own = np.where((domain >= 0) & (group >= 0), of_group[group, tier], -1)
+            domain = np.where(own >= 0, own, domain).astype(np.int32)
         why = self._reasons(task.name, cluster, distance, domain)
         domain[list(why)] = -1
         path = self.workdir.part(CLUSTER, task.name)

@@ -19,7 +19,11 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def assignments(n: int) -> pa.Table:
     return pa.table(
-        [pa.array(np.arange(n), pa.int32()), pa.array(np.arange(n) / 8, pa.float32())],
+        [
+            pa.array(np.arange(n), pa.int32()),
+            pa.array(np.arange(n) / 8, pa.float32()),
+            pa.array(np.arange(n), pa.int32()),
+        ],
         schema=ASSIGNED,
     )
 

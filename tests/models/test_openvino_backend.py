@@ -72,7 +72,7 @@ def test_int8_clusters_differ_less_than_those_of_two_seeds(openvino_int8):
     )
 
     def clusters(vectors: np.ndarray, seed: int) -> np.ndarray:
-        centroids = kmeans.fit(vectors, k=12, iterations=20, seed=seed)
+        centroids = kmeans.fit(vectors, k=12, iterations=20, seed=seed).centroids
         return kmeans.assign(vectors, centroids)[0]
 
     seeds = range(4)

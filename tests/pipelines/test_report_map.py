@@ -19,7 +19,7 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import quality
 from mixcurate.tables import SAMPLE
-from mixcurate.transforms.cluster import fit_note_path
+from mixcurate.transforms.fit import fit_note_path
 from mixcurate.transforms.sample import rows_path, vectors_path
 from pipelines.report import inert, write_report
 from pipelines.report_map import MAP, map_path, write_map

@@ -53,5 +53,6 @@ def write_vectors(workdir: Workdir, part: str, vectors: np.ndarray) -> None:
 
 def write_assigned(workdir: Workdir, path: str, cluster: list[int], distance: list[float]) -> None:
     """Nearest clusters of a part."""
-    arrays = [pa.array(cluster, pa.int32()), pa.array(distance, pa.float32())]
+    none = pa.array([-1] * len(cluster), pa.int32())
+    arrays = [pa.array(cluster, pa.int32()), pa.array(distance, pa.float32()), none]
     partfiles.write_table(path, pa.Table.from_arrays(arrays, schema=ASSIGNED))

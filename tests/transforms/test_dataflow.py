@@ -56,6 +56,7 @@ WORKDIR = Workdir("gs://bucket/work")
 TASKS = [Task("a-00000", "f"), Task("b-00000", "f")]
 NOTHING_DONE = Split([], TASKS)
 KEPT = np.array([True, False, True])
+RULES = label.LabelRules((), 2, 2.0, grouped=False, dedup=False, prototypes=None, seed=17)
 
 
 RECIPE = {"name": "small", "workdir": WORKDIR.root, "inputs": [{"path": "x"}]}
@@ -101,7 +102,9 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
             prototypes.Pool(WORKDIR, KEPT, 17, False), parts, 0.2
         ).build,
         "cluster: label": label.Label(
-            label.LabelPart(WORKDIR, label.LabelRules((), 2, 2.0, False, None, 17)), [], TASKS
+            label.LabelPart(WORKDIR, RULES),
+            [],
+            TASKS,
         ).build,
         "score": score.Score(score.ScorePart(WORKDIR, WeightParams(), 17), parts, TASKS).build,
         "plan": select.Select(select.SelectPart(WORKDIR, plan), parts, TASKS).build,

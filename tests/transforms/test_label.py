@@ -15,13 +15,22 @@ from mixcurate.kernels import fixedpoint, quality
 from mixcurate.kernels.prototypes import Limit
 from mixcurate.tables import ASSIGNMENTS
 from mixcurate.transforms import label
-from mixcurate.transforms.cluster import CLUSTER, assigned_path
-from mixcurate.transforms.label import LabelPart, LabelRules, domain_of_path, domain_sums_path
+from mixcurate.transforms.cluster import assigned_path
+from mixcurate.transforms.fit import CLUSTER
+from mixcurate.transforms.label import (
+    LabelPart,
+    LabelRules,
+    domain_of_group_path,
+    domain_of_path,
+    domain_sums_path,
+)
 from mixcurate.transforms.quality_columns import read_carried, read_quality
 from mixcurate.transforms.tasks import Task, check_accounting
 from tests.transforms.small_workdir import write_assigned, write_documents
 
-RULES = LabelRules(bounds=(), n_domains=2, unit=2.0, dedup=False, prototypes=None, seed=3)
+RULES = LabelRules(
+    bounds=(), n_domains=2, unit=2.0, grouped=False, dedup=False, prototypes=None, seed=3
+)
 CLUSTERS = [0, 1, 2, 0, -1, 2, 1, 0]
 DISTANCES = [0.1, 0.2, 0.3, 0.4, float("nan"), 0.6, 0.7, 0.8]
 
@@ -95,6 +104,19 @@ def test_tiers_divide_by_quality(workdir: Workdir) -> None:
         if number >= 0:
             base = {0: 1, 2: 0}[CLUSTERS[row]]
             assert number == base * 2 + (score[row] >= bound)
+
+
+def test_a_document_may_be_of_another_domain_than_its_cluster(workdir: Workdir) -> None:
+    groups = [0, 0, 0, 1, 1, 2, 0, -1]
+    table = partfiles.read_table(assigned_path(workdir, "a"))
+    column = table.schema.get_field_index("group")
+    partfiles.write_table(
+        assigned_path(workdir, "a"), table.set_column(column, "group", pa.array(groups, pa.int32()))
+    )
+    partfiles.write_array(domain_of_group_path(workdir), np.array([[0], [1], [-1]], np.int32))
+    _, domain, _ = run(workdir, dataclasses.replace(RULES, grouped=True))
+    # of a dropped cluster never; of a group without a domain, or of none, as its cluster
+    assert domain == [0, -1, 0, 1, -1, 0, -1, 1]
 
 
 def test_duplicates_and_prototypes_are_dropped_once(

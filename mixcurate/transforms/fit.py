@@ -1,0 +1,154 @@
+"""Fit: k-means centroids on the sample of the corpus, and groups of them where asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+
+from mixcurate.errors import JobError
+from mixcurate.io import partfiles, storage
+from mixcurate.io.workdir import Workdir
+from mixcurate.kernels import domains, kmeans
+from mixcurate.kernels.choose_k import choose_k
+from mixcurate.kernels.clustering import ClusterParams
+from mixcurate.transforms.sample import gather_sample
+
+CLUSTER = "cluster"
+
+
+def fit_note_path(workdir: Workdir) -> str:
+    """What tells which fit the centroids on disk are of, and how it went."""
+    return workdir.path("_stages", CLUSTER, "fit.json")
+
+
+def groups_path(workdir: Workdir) -> str:
+    """Group of each cluster, where the fit has grouped them: int32 ``[k]``."""
+    return workdir.path("_stages", CLUSTER, "groups.npy")
+
+
+def pulled_path(workdir: Workdir) -> str:
+    """Centroids drawn to their group, which give documents their group: float32 ``[k, d]``."""
+    return workdir.path("_stages", CLUSTER, "pulled.npy")
+
+
+@dataclasses.dataclass(frozen=True)
+class FitPlan:
+    """How centroids are found.
+
+    Attributes:
+        k: number of clusters; None chooses it by silhouette.
+        documents: of the corpus.
+        share: of the documents that are sampled.
+        mark: fingerprint of the fit.
+        frozen: whether the centroids on disk are those of an earlier run, and stay.
+        encoder: what made the vectors.
+    """
+
+    params: ClusterParams
+    k: int | None
+    documents: int
+    share: float
+    seed: int
+    mark: str
+    frozen: bool
+    encoder: dict[str, Any]
+
+
+class FitCentroids(beam.DoFn):
+    """Train k-means on the sample, rows in the order of their hash; write the centroids."""
+
+    def __init__(self, workdir: Workdir, plan: FitPlan) -> None:
+        self._workdir, self._plan = workdir, plan
+
+    def process(self, element: tuple[int, Iterable[str]]) -> Iterator[str]:
+        """Yield the digest of the centroids."""
+        note = fit_note_path(self._workdir)
+        storage.remove(note)  # centroids without a note belong to an interrupted fit
+        sample = gather_sample(self._workdir, element[1])
+        if len(sample) == 0:
+            raise JobError(
+                "no document has a vector that can be clustered: all are zero or not finite; "
+                "embed.precision: fp32 may help"
+            )
+        plan, path = self._plan, self._workdir.centroids
+        if plan.params.metric == "cosine":
+            _normalise(sample)
+        about: dict[str, Any] = {
+            "fingerprint": plan.mark,
+            "metric": plan.params.metric,
+            "documents": plan.documents,
+            "sample": len(sample),
+            "encoder": plan.encoder,
+            "notes": [],
+            "silhouette": [],
+        }
+        if not plan.frozen:
+            k = plan.k
+            if k is None:
+                choice = choose_k(
+                    sample,
+                    plan.params.silhouette,
+                    documents=plan.documents,
+                    seed=plan.seed,
+                    metric=plan.params.metric,
+                )
+                k, about["silhouette"] = choice.k, choice.silhouettes
+            params = plan.params
+            found = kmeans.fit(
+                sample,
+                k=min(k, len(sample)),
+                seed=plan.seed,
+                iterations=params.iterations,
+                metric=params.metric,
+                levels=params.levels,
+                resample=params.resample,
+                balance=params.balance,
+            )
+            partfiles.write_array(path, found.centroids)
+            self._group(sample, found.centroids)
+            about |= {"inertia": found.inertia, "notes": found.notes}
+        centroids = partfiles.read_array(path)
+        about["grouped"] = storage.exists(groups_path(self._workdir))
+        about |= {"k": len(centroids), "unit": _unit(sample, centroids, plan.params.metric)}
+        storage.write_json(note, about)
+        yield storage.digest(path)
+
+    def _group(self, sample: npt.NDArray[np.float32], centroids: npt.NDArray[np.float32]) -> None:
+        """Group the clusters by the graph of the sample, if that is asked for."""
+        for path in (groups_path(self._workdir), pulled_path(self._workdir)):
+            storage.remove(path)
+        params = self._plan.params
+        if params.merge is None or params.merge.linkage != "spectral":
+            return
+        nearest = kmeans.assign(sample, centroids, metric=params.metric)
+        sizes = np.bincount(nearest.cluster, minlength=len(centroids))
+        every = np.ones(len(centroids), bool)
+        groups = domains.merge(
+            centroids, every, sizes, params.merge, seed=self._plan.seed, sample=sample
+        )
+        pulled = domains.pull(centroids, groups, sizes)
+        if params.metric == "cosine":
+            pulled = kmeans.normalise(pulled)
+        partfiles.write_array(groups_path(self._workdir), groups)
+        partfiles.write_array(pulled_path(self._workdir), pulled)
+
+
+def _normalise(sample: npt.NDArray[np.float32]) -> None:
+    """Make the rows unit vectors in their place: the sample is held once."""
+    for start in range(0, len(sample), 4_096):
+        sample[start : start + 4_096] = kmeans.normalise(sample[start : start + 4_096])
+
+
+def _unit(
+    sample: npt.NDArray[np.float32], centroids: npt.NDArray[np.float32], metric: kmeans.Metric
+) -> float:
+    """A power of two near the largest distance, so that exact sums of distances cannot overflow."""
+    if metric == "cosine":
+        return 2.0
+    largest = kmeans.assign(sample[:10_000], centroids, metric=metric)[1].max(initial=1e-6)
+    return float(2.0 ** np.ceil(np.log2(max(float(largest), 1e-6))))
