@@ -167,13 +167,17 @@ def update(
 @click.argument("workdir", type=click.Path())
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="JSON lines to write.")
+@click.option("--text-field", metavar="NAME", help="Field that holds the text.  [default: text]")
 @_JSON
-def label(workdir: str, files: tuple[str, ...], out: str, as_json: bool) -> None:
+def label(
+    workdir: str, files: tuple[str, ...], out: str, text_field: str | None, as_json: bool
+) -> None:
     """Domain of each text in FILES by the classifier of WORKDIR (cluster.topics.classifier)."""
     from mixcurate.io.readers import InputParams
     from pipelines.label import label as label_files
 
-    inputs = [InputParams(path=path) for path in files]
+    field = {} if text_field is None else {"text_field": text_field}
+    inputs = [InputParams.model_validate({"path": path} | field) for path in files]
     done = label_files(workdir, inputs, out, threads=os.cpu_count() or 1)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(done), indent=2))

@@ -136,7 +136,8 @@ def test_new_text_is_labelled_by_the_classifier(job: Path, tmp_path: Path) -> No
     assert "held-out documents" in said
     out = tmp_path / "labels.jsonl"
     source = job.parent / "in" / "a.jsonl"
-    result = invoke("label", job.parent / "work", source, "--out", out, "--json")
+    field = ["--text-field", "text"]
+    result = invoke("label", job.parent / "work", source, "--out", out, "--json", *field)
     assert result.exit_code == 0, result.output
     labelled = [json.loads(line) for line in out.read_text().splitlines()]
     lines = source.read_bytes().splitlines(keepends=True)
