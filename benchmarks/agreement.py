@@ -33,7 +33,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from mixcurate.kernels import domains, kmeans
+from mixcurate.kernels import domains, grouping, kmeans
 from mixcurate.kernels.clustering import MergeParams
 
 SETS = {
@@ -85,22 +85,19 @@ def lexical(texts: list[str]) -> np.ndarray:
     return np.asarray(TruncatedSVD(128, random_state=0).fit_transform(weights))
 
 
-def ours(
-    vectors: np.ndarray, k: int, seed: int, linkage: str = "spectral", *, pull: bool = True
-) -> np.ndarray:
+def ours(vectors: np.ndarray, k: int, seed: int, linkage: str = "spectral") -> np.ndarray:
     """Domains as the cluster stage makes them of vectors that all fit into its sample."""
+    if linkage == "spectral":
+        return grouping.groups_of(grouping.find_groups(vectors, k, seed), vectors)
     centroids = kmeans.fit(vectors, k=kmeans.effective_k(1_000, len(vectors)), seed=seed).centroids
     sizes = np.bincount(kmeans.assign(vectors, centroids).cluster, minlength=len(centroids))
-    params = MergeParams(domains=k).model_copy(update={"linkage": linkage})
-    domain = domains.merge(centroids, sizes > 0, sizes, params, seed=seed, sample=vectors)
-    if linkage == "spectral" and pull:
-        centroids = kmeans.normalise(domains.pull(centroids, domain, sizes))
+    params = MergeParams(domains=k, linkage=linkage)
+    domain = domains.merge(centroids, sizes > 0, sizes, params, seed=seed)
     return domain[kmeans.assign(vectors, centroids).cluster]
 
 
 GROUPINGS: dict[str, Grouping] = {
     "ours, spectral": ours,
-    "ours, spectral, not pulled": lambda vectors, k, seed: ours(vectors, k, seed, pull=False),
     "ours, ward": lambda vectors, k, seed: ours(vectors, k, seed, "ward"),
     "scikit-learn KMeans, n_init 1": lambda v, k, seed: _sklearn(v, k, seed, 1),
     "scikit-learn KMeans, n_init 10": lambda v, k, seed: _sklearn(v, k, seed, 10),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import hashing
-from mixcurate.transforms.fit import CLUSTER, groups_path
+from mixcurate.transforms.fit import CLUSTER, grouping_path, groups_path
 from mixcurate.transforms.label import domain_of_group_path, domain_of_path
 
 Int32Array = npt.NDArray[np.int32]
@@ -83,7 +83,8 @@ def write_domain_of(workdir: Workdir, decision: Decision, tiered: Tiered) -> str
     partfiles.write_array(path, domain_of)
     if storage.exists(groups_path(workdir)):
         groups = partfiles.read_array(groups_path(workdir))
-        of_group = np.full((int(groups.max()) + 1, tiers), -1, np.int32)
+        count = partfiles.read_array(grouping_path(workdir)).shape[1]  # some may have no cluster
+        of_group = np.full((count, tiers), -1, np.int32)
         kept = decision.domain >= 0  # the clusters of a group that are kept are in one domain
         of_group[groups[kept]] = domain_of[kept]
         partfiles.write_array(domain_of_group_path(workdir), of_group)

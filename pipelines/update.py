@@ -19,7 +19,7 @@ from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import cluster_statistics, drift, kmeans, refit
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.transforms.cluster import counts_path
-from mixcurate.transforms.fit import CLUSTER, fit_note_path, groups_path, pulled_path
+from mixcurate.transforms.fit import CLUSTER, fit_note_path, grouping_path, groups_path
 from pipelines.cluster_tables import Clusters
 from pipelines.decision import Decision, read_decision
 from pipelines.job import Job, resolve
@@ -66,7 +66,7 @@ class Frozen:
         """Take the centroids over, and their groups if they have any."""
         old = Workdir(self.root)
         partfiles.write_array(workdir.centroids, partfiles.read_array(old.centroids))
-        for path in (groups_path, pulled_path):
+        for path in (groups_path, grouping_path):
             storage.remove(path(workdir))
             if storage.exists(path(old)):
                 partfiles.write_array(path(workdir), partfiles.read_array(path(old)))

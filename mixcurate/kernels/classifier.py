@@ -63,7 +63,13 @@ class Classifier(NamedTuple):
     """Documents that it was measured on."""
 
 
-def fit_classifier(vectors: Float32Array, labels: Int32Array, seed: int) -> Classifier:
+def fit_classifier(
+    vectors: Float32Array,
+    labels: Int32Array,
+    seed: int,
+    *,
+    inverse_penalty: float = _INVERSE_PENALTY,
+) -> Classifier:
     """Fit on nine in ten documents of each domain and measure on the tenth.
 
     The result does not depend on the number of threads. Documents without a domain, and those
@@ -74,6 +80,7 @@ def fit_classifier(vectors: Float32Array, labels: Int32Array, seed: int) -> Clas
         vectors: float32 ``[m, d]``, of any length.
         labels: int32 ``[m]``: the domain of each document, -1 for none.
         seed: which documents are held out or left out.
+        inverse_penalty: weight of the documents against the penalty on large weights.
 
     Raises:
         ValueError: no document has a domain and a vector.
@@ -89,7 +96,7 @@ def fit_classifier(vectors: Float32Array, labels: Int32Array, seed: int) -> Clas
     held_out = rank % _HELD_OUT_EVERY == _HELD_OUT_EVERY // 2
     train = ~held_out
     unit = _unit(vectors[rows[chosen]])
-    weight, bias = _fit(unit[train], label[train], len(domains))
+    weight, bias = _fit(unit[train], label[train], len(domains), inverse_penalty)
     classifier = Classifier(
         domains.astype(np.int32), weight, bias, np.nan, np.nan, int(train.sum()), 0
     )
@@ -129,7 +136,7 @@ def predict(classifier: Classifier, vectors: Float32Array) -> tuple[Int32Array, 
 
 
 def _fit(
-    unit: npt.NDArray[np.float64], label: npt.NDArray[np.intp], n: int
+    unit: npt.NDArray[np.float64], label: npt.NDArray[np.intp], n: int, inverse_penalty: float
 ) -> tuple[Float32Array, Float32Array]:
     """Weight float32 ``[d, n]`` and bias float32 ``[n]``."""
     if n == 1:
@@ -140,7 +147,7 @@ def _fit(
 
     fewest, most = _ITERATIONS
     iterations = max(fewest, min(most, _MOST_WORK_IN_ALL // (unit.size * n)))
-    model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=iterations, tol=_TOLERANCE / n)
+    model = LogisticRegression(C=inverse_penalty, max_iter=iterations, tol=_TOLERANCE / n)
     # one thread: sums that are split over threads differ in their last bits
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # near the best is good enough

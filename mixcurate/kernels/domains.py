@@ -13,7 +13,7 @@ import numpy.typing as npt
 import xxhash
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from mixcurate.kernels import kmeans, spectral
+from mixcurate.kernels import kmeans
 from mixcurate.kernels.clustering import MergeParams, PruneParams
 
 Float32Array = npt.NDArray[np.float32]
@@ -26,9 +26,6 @@ MOST_LINKED = 5_000
 
 #: Most neighbours that a domain is told.
 _NEAREST = 3
-
-#: Share of a domain's centre in a centroid that is pulled towards it.
-_PULL = 0.85
 
 _BLOCK = 1_024
 
@@ -86,7 +83,6 @@ def merge(
     params: MergeParams | None,
     *,
     seed: int = 0,
-    sample: Float32Array | None = None,
 ) -> Int32Array:
     """The domain of each cluster.
 
@@ -94,35 +90,22 @@ def merge(
     are fewer than asked for where fewer clusters are kept, or where centroids are equal.
 
     A linkage builds a hierarchy of the centroids; beyond ``MOST_LINKED`` of them, k-means first
-    brings them to so many groups. ``spectral`` groups documents of the sample by the graph of their
-    neighbours (``kernels.spectral``), and a cluster goes where most of its documents are.
+    brings them to so many groups. ``spectral`` is no linkage of centroids: see ``grouping``.
 
     Args:
         centroids: float32 ``[k, d]``, as they are for either metric.
         kept: bool ``[k]``.
         n_tokens: int64 ``[k]``.
         params: the cut; None makes each kept cluster a domain.
-        seed: seed of what is random for many clusters or for ``spectral``.
-        sample: float32 ``[m, d]``, documents in random order (unit rows where centroids are), for
-            ``spectral``; a file mapped into memory will do. None groups centroids in their place.
+        seed: seed of what is random for many clusters.
 
     Returns:
         int32 ``[k]``, -1 where a cluster is not kept.
-
-    Raises:
-        ValueError: ``spectral`` without a number of domains.
     """
     survivors = np.flatnonzero(kept)
     groups = np.arange(len(survivors))
-    method: str = params.linkage if params else ""
     if params is not None and len(survivors) > (params.domains or 1):
-        if method != "spectral":
-            groups = _linked(centroids[survivors], params, seed)
-        elif params.domains is None:
-            raise ValueError("linkage 'spectral' needs a number of domains, not a distance")
-        else:
-            nodes, owners = _nodes(centroids, survivors, sample)
-            groups = _voted(centroids[survivors], nodes, owners, params.domains, seed)
+        groups = _linked(centroids[survivors], params, seed)
     labels, groups = np.unique(groups, return_inverse=True)
     tokens = np.zeros(len(labels), np.int64)
     np.add.at(tokens, groups, n_tokens[survivors])
@@ -149,62 +132,6 @@ def _linked(rows: Float32Array, params: MergeParams, seed: int) -> Int64Array:
         cut = fcluster(tree, params.distance, criterion="distance")
     groups: Int64Array = cut[owner].astype(np.int64)
     return groups
-
-
-def _nodes(
-    centroids: Float32Array, survivors: Int64Array, sample: Float32Array | None
-) -> tuple[Float32Array, Int64Array]:
-    """The first documents of clusters that are kept, and which survivor each belongs to."""
-    place = np.full(len(centroids) + 1, -1)  # the last is for cluster -1
-    place[survivors] = np.arange(len(survivors))
-    rows, owners = [centroids[:0]], [survivors[:0]]
-    found, start = 0, 0
-    while sample is not None and found < spectral.MOST_NODES and start < len(sample):
-        block = np.ascontiguousarray(sample[start : start + spectral.MOST_NODES])
-        owner = place[kmeans.assign(block, centroids, metric="euclidean").cluster]
-        rows.append(block[owner >= 0])
-        owners.append(owner[owner >= 0])
-        found, start = found + len(rows[-1]), start + len(block)
-    if found <= len(survivors):
-        rows, owners = [centroids[survivors]], [np.arange(len(survivors))]
-    most = spectral.MOST_NODES
-    return np.concatenate(rows)[:most], np.concatenate(owners)[:most]
-
-
-def _voted(
-    rows: Float32Array, nodes: Float32Array, owners: Int64Array, groups: int, seed: int
-) -> Int64Array:
-    """Group of each centroid: that of most of its nodes, or of the node next to it."""
-    label = spectral.spectral_groups(nodes, groups, seed)
-    votes = np.zeros((len(rows), groups), np.int64)
-    np.add.at(votes, (owners, label), 1)
-    winner: Int64Array = votes.argmax(axis=1)
-    alone = np.flatnonzero(votes.sum(axis=1) == 0)
-    if len(alone):
-        winner[alone] = label[kmeans.assign(rows[alone], nodes, metric="euclidean").cluster]
-    return winner
-
-
-def pull(centroids: Float32Array, domain_of: Int32Array, weights: Int64Array) -> Float32Array:
-    """Centroids drawn towards the centre of their domain, to assign documents to domains.
-
-    The nearest of many centroids says little of a document's domain where clusters are small: each
-    centroid has its own noise. Drawn to what its domain has in common, as in nearest shrunken
-    centroids (Tibshirani et al., PNAS 2002), they keep some 15 % of what sets them apart.
-
-    Args:
-        centroids: float32 ``[k, d]``.
-        domain_of: int32 ``[k]``; a centroid of domain -1 stays.
-        weights: documents of each cluster, int64 ``[k]``.
-
-    Returns:
-        float32 ``[k, d]``, not of unit length where centroids are: normalise them for cosine.
-    """
-    inside = np.flatnonzero(domain_of >= 0)
-    pulled = centroids.astype(np.float64)
-    centres = _centres(centroids, domain_of, weights)[domain_of[inside]]
-    pulled[inside] = (1 - _PULL) * pulled[inside] + _PULL * centres
-    return pulled.astype(np.float32)
 
 
 def domain_id(centroids: Float32Array, tier: str | None = None) -> str:

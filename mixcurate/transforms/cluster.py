@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from mixcurate.io import embeddings, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
-from mixcurate.kernels import cluster_statistics, kmeans, quality
+from mixcurate.kernels import cluster_statistics, grouping, kmeans, quality
 from mixcurate.kernels.cluster_statistics import Batch
 from mixcurate.tables import ASSIGNED
 from mixcurate.transforms.fit import (
@@ -21,8 +21,7 @@ from mixcurate.transforms.fit import (
     FitCentroids,
     FitPlan,
     fit_note_path,
-    groups_path,
-    pulled_path,
+    grouping_path,
 )
 from mixcurate.transforms.quality_columns import read_carried, read_quality
 from mixcurate.transforms.sample import SamplePart, usable
@@ -141,10 +140,10 @@ class AssignPart:
         """Group of each document; -1 where clusters have none, or a vector is of no use."""
         if not about["grouped"]:
             return np.full(len(cluster), -1, np.int32)
-        pulled = partfiles.read_array(pulled_path(self.workdir))
-        nearest, _ = assign_part(self.workdir.part("embed", part), pulled, about["metric"])
-        groups = partfiles.read_array(groups_path(self.workdir))
-        return np.where(nearest >= 0, groups[nearest], -1).astype(np.int32)
+        found = partfiles.read_array(grouping_path(self.workdir))
+        batches = embeddings.iter_embeddings(self.workdir.part("embed", part))
+        groups = [grouping.groups_of(found, vectors) for vectors in batches]
+        return np.concatenate([np.zeros(0, np.int32), *groups])
 
     def _statistics(self, part: str, suffix: str) -> str:
         return self.workdir.path("_stages", ASSIGN, "statistics", f"part-{part}.{suffix}")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mixcurate.errors import JobError
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
-from mixcurate.kernels import domains, kmeans
+from mixcurate.kernels import grouping, kmeans
 from mixcurate.kernels.choose_k import choose_k
 from mixcurate.kernels.clustering import ClusterParams
 from mixcurate.transforms.sample import gather_sample
@@ -31,9 +31,9 @@ def groups_path(workdir: Workdir) -> str:
     return workdir.path("_stages", CLUSTER, "groups.npy")
 
 
-def pulled_path(workdir: Workdir) -> str:
-    """Centroids drawn to their group, which give documents their group: float32 ``[k, d]``."""
-    return workdir.path("_stages", CLUSTER, "pulled.npy")
+def grouping_path(workdir: Workdir) -> str:
+    """What gives documents their group (``kernels.grouping``): float32 ``[d + 1, groups]``."""
+    return workdir.path("_stages", CLUSTER, "grouping.npy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,22 +120,16 @@ class FitCentroids(beam.DoFn):
 
     def _group(self, sample: npt.NDArray[np.float32], centroids: npt.NDArray[np.float32]) -> None:
         """Group the clusters by the graph of the sample, if that is asked for."""
-        for path in (groups_path(self._workdir), pulled_path(self._workdir)):
+        for path in (groups_path(self._workdir), grouping_path(self._workdir)):
             storage.remove(path)
-        params = self._plan.params
-        if params.merge is None or params.merge.linkage != "spectral":
+        merge, metric = self._plan.params.merge, self._plan.params.metric
+        if merge is None or merge.domains is None or merge.linkage != "spectral":
             return
-        nearest = kmeans.assign(sample, centroids, metric=params.metric)
-        sizes = np.bincount(nearest.cluster, minlength=len(centroids))
-        every = np.ones(len(centroids), bool)
-        groups = domains.merge(
-            centroids, every, sizes, params.merge, seed=self._plan.seed, sample=sample
-        )
-        pulled = domains.pull(centroids, groups, sizes)
-        if params.metric == "cosine":
-            pulled = kmeans.normalise(pulled)
+        found = grouping.find_groups(sample, merge.domains, self._plan.seed)
+        cluster = kmeans.assign(sample, centroids, metric=metric).cluster
+        groups = grouping.groups_of_clusters(found, sample, cluster, centroids)
         partfiles.write_array(groups_path(self._workdir), groups)
-        partfiles.write_array(pulled_path(self._workdir), pulled)
+        partfiles.write_array(grouping_path(self._workdir), found)
 
 
 def _normalise(sample: npt.NDArray[np.float32]) -> None:

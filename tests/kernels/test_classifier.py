@@ -67,7 +67,7 @@ def test_two_domains_have_probabilities_too():
     assert (probability >= 0.5).all()
     assert len(set(label.tolist())) == 2
     unit = kernel._unit(vectors)
-    weight, bias = kernel._fit(unit, labels, 2)
+    weight, bias = kernel._fit(unit, labels, 2, kernel._INVERSE_PENALTY)
     model = LogisticRegression(C=kernel._INVERSE_PENALTY).fit(unit, labels)
     score = np.exp(unit @ weight + bias)
     expected = model.predict_proba(unit)
@@ -135,9 +135,9 @@ def test_held_out_documents_are_not_trained_on(monkeypatch):
     seen = []
     fit = kernel._fit
 
-    def watched(unit, label, n):
+    def watched(unit, label, n, inverse_penalty):
         seen.append(unit)
-        return fit(unit, label, n)
+        return fit(unit, label, n, inverse_penalty)
 
     monkeypatch.setattr(kernel, "_fit", watched)
     found = fit_classifier(vectors, labels, seed=1)

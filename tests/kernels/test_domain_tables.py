@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixcurate.kernels import domains, kmeans
+from mixcurate.kernels import domains
 from mixcurate.kernels.clustering import PruneParams
 
 NONE: dict[str, np.ndarray] = {}
@@ -191,42 +191,3 @@ def test_without_weights_each_document_counts_once():
     old, new = np.array([0, 0, 0, 1, 1, -1]), np.array([1, 1, 0, 1, -1, 0])
     shares = domains.domain_map(old, new, n_old=3, n_new=2)
     np.testing.assert_allclose(shares, [[1 / 3, 2 / 3], [0, 1], [0, 0]])
-
-
-def test_centroids_are_pulled_to_the_centre_of_their_domain():
-    centroids = np.array([[0, 0], [0, 8], [4, 4], [9, 9]], np.float32)
-    domain_of = np.array([0, 0, 1, -1], np.int32)
-    pulled = domains.pull(centroids, domain_of, np.array([3, 1, 1, 1]))
-    np.testing.assert_allclose(pulled, [[0, 1.7], [0, 2.9], [4, 4], [9, 9]], rtol=1e-6)
-    assert pulled.dtype == np.float32
-
-
-def test_pulled_centroids_tell_the_domain_of_a_document_better():
-    random = np.random.default_rng(0)
-    label = np.arange(2_000) % 10
-    documents = np.eye(10, 60)[label] + random.normal(0, 0.35, (2_000, 60))
-    own = np.arange(300)  # each is a cluster of its own, as noisy as a document
-    domain_of = label[own].astype(np.int32)
-    centroids = documents[own].astype(np.float32)
-    pulled = domains.pull(centroids, domain_of, np.ones(300, np.int64))
-
-    def right(to: np.ndarray) -> float:
-        nearest = kmeans.assign(documents[300:], to, metric="euclidean").cluster
-        return float((domain_of[nearest] == label[300:]).mean())
-
-    assert right(pulled) > right(centroids) + 0.1
-
-
-@given(st.integers(1, 10), st.integers(0, 2**31))
-@settings(max_examples=30, deadline=None)
-def test_pulling_keeps_the_centre_of_each_domain(k, seed):
-    random = np.random.default_rng(seed)
-    centroids = random.normal(size=(k, 3)).astype(np.float32)
-    domain_of = np.unique(random.integers(0, 3, k), return_inverse=True)[1].astype(np.int32)
-    weights = random.integers(1, 9, k)
-    pulled = domains.pull(centroids, domain_of, weights)
-    for number in range(domain_of.max() + 1):
-        mine = domain_of == number
-        before = np.average(centroids[mine], axis=0, weights=weights[mine])
-        after = np.average(pulled[mine], axis=0, weights=weights[mine])
-        np.testing.assert_allclose(before, after, atol=1e-5)

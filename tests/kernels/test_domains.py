@@ -123,63 +123,6 @@ def test_more_centroids_than_a_hierarchy_holds_are_grouped_first(monkeypatch):
     assert again.tolist() == found.tolist()
 
 
-def test_a_spectral_merge_needs_a_number():
-    params = MergeParams.model_construct(domains=None, distance=1.5, linkage="spectral")
-    with pytest.raises(ValueError, match="needs a number of domains"):
-        domains.merge(unit_rows(4, 3, 0), everything(4), np.ones(4, int), params)
-
-
-def rings(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points of two rings, one within the other, in random order; and which ring."""
-    random = np.random.default_rng(0)
-    ring = np.arange(n) % 2
-    angle = random.uniform(0, 2 * np.pi, n)
-    radius = np.where(ring == 0, 1.0, 2.0) + random.normal(scale=0.03, size=n)
-    points = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    return points.astype(np.float32), ring
-
-
-def test_a_spectral_merge_follows_the_documents_where_a_hierarchy_of_centroids_does_not():
-    points, ring = rings(600)
-    centroids, owner = points[:60], ring[:60]
-    spectral = cut(2).model_copy(update={"linkage": "spectral"})
-    found = domains.merge(centroids, everything(60), np.ones(60, int), spectral, sample=points)
-    assert adjusted_rand_score(found, owner) == 1.0
-    ward = domains.merge(centroids, everything(60), np.ones(60, int), cut(2))
-    assert adjusted_rand_score(ward, owner) < 0.5
-
-
-def test_a_spectral_merge_ignores_documents_of_clusters_that_are_not_kept(monkeypatch):
-    points, ring = rings(600)
-    far = points[:300] + np.float32(50)
-    centroids = np.concatenate([points[:60], far[:20]])
-    kept = np.arange(80) < 60
-    params = cut(2).model_copy(update={"linkage": "spectral"})
-    sample = np.concatenate([far, points])
-    monkeypatch.setattr(domains.spectral, "MOST_NODES", 500)  # more than one block is read
-    found = domains.merge(centroids, kept, np.ones(80, int), params, sample=sample)
-    assert found[~kept].tolist() == [-1] * 20
-    assert adjusted_rand_score(found[kept], ring[:60]) == 1.0
-
-
-@pytest.mark.parametrize("documents", [None, 0, 3])
-def test_a_spectral_merge_with_too_few_documents_groups_the_centroids(documents):
-    sample = None if documents is None else unit_rows(documents, 8, 1)
-    params = cut(6).model_copy(update={"linkage": "spectral"})
-    found = domains.merge(grouped(6, 20), everything(120), np.arange(120), params, sample=sample)
-    assert found.tolist() == np.repeat([5, 4, 3, 2, 1, 0], 20).tolist()
-
-
-def test_a_cluster_without_a_sampled_document_joins_the_nearest_one():
-    points, ring = rings(600)
-    outer, inner = (np.flatnonzero(ring[:60] == number)[0] for number in (1, 0))
-    lonely = [points[outer] * np.float32(10), points[inner] * np.float32(0.1)]
-    centroids = np.concatenate([points[:60], lonely])
-    params = cut(2).model_copy(update={"linkage": "spectral"})
-    found = domains.merge(centroids, everything(62), np.ones(62, int), params, sample=points)
-    assert found[60:].tolist() == [found[outer], found[inner]]
-
-
 def test_without_merging_each_kept_cluster_is_a_domain_by_size():
     found = domains.merge(unit_rows(3, 4, 0), everything(3), np.array([5, 5, 9]), None)
     assert found.tolist() == [1, 2, 0]
