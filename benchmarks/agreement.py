@@ -87,10 +87,10 @@ def lexical(texts: list[str]) -> np.ndarray:
 
 def ours(vectors: np.ndarray, k: int, seed: int, linkage: str = "spectral") -> np.ndarray:
     """Domains as the cluster stage makes them of vectors that all fit into its sample."""
-    if linkage == "spectral":
-        return grouping.groups_of(grouping.find_groups(vectors, k, seed), vectors)
     centroids = kmeans.fit(vectors, k=kmeans.effective_k(1_000, len(vectors)), seed=seed).centroids
     sizes = np.bincount(kmeans.assign(vectors, centroids).cluster, minlength=len(centroids))
+    if linkage == "spectral":
+        return grouping.groups_of(grouping.find_groups(vectors, k, seed), vectors)
     params = MergeParams(domains=k, linkage=linkage)
     domain = domains.merge(centroids, sizes > 0, sizes, params, seed=seed)
     return domain[kmeans.assign(vectors, centroids).cluster]
