@@ -21,7 +21,7 @@ from mixcurate.kernels.hashing import fingerprint
 from mixcurate.transforms.cluster import counts_path
 from mixcurate.transforms.fit import CLUSTER, fit_note_path, grouping_path, groups_path
 from pipelines.cluster_tables import Clusters
-from pipelines.decision import Decision, read_decision
+from pipelines.decision import Decision, decision_path, read_decision
 from pipelines.job import Job, resolve
 from pipelines.refit import same_model
 
@@ -109,6 +109,11 @@ def read_frozen(job: Job) -> Frozen:
         raise RequestError(
             f"cluster.onto: {root} has no finished cluster stage; run it first: "
             f"mixcurate cluster RECIPE"
+        )
+    if not storage.exists(decision_path(workdir)):
+        raise RequestError(
+            f"cluster.onto: {root} was clustered by an older version, which did not keep what it "
+            f"decided; run it again: mixcurate cluster RECIPE"
         )
     decided, bounds = read_decision(workdir)
     counts = counts_path(workdir)

@@ -223,6 +223,12 @@ def test_an_update_needs_an_earlier_run_of_the_same_model(job: Path, tmp_path: P
     own = invoke("update", job, "--onto", job.parent / "work")
     assert own.exit_code == 2
     assert "own workdir" in own.output
+    decided = job.parent / "work/_stages/cluster/decision.json"
+    decided.rename(decided.with_suffix(".away"))
+    older = invoke("update", job, "--onto", job.parent / "work", "--set", "workdir=new")
+    assert older.exit_code == 2
+    assert "older version" in older.output
+    decided.with_suffix(".away").rename(decided)
     note = job.parent / "work/_stages/cluster/fit.json"
     fit = json.loads(note.read_text())
     fit["encoder"]["weights_sha256"] = "0" * 64
