@@ -88,35 +88,40 @@ class FitCentroids(beam.DoFn):
             "silhouette": [],
         }
         if not plan.frozen:
-            k = plan.k
-            if k is None:
-                choice = choose_k(
-                    sample,
-                    plan.params.silhouette,
-                    documents=plan.documents,
-                    seed=plan.seed,
-                    metric=plan.params.metric,
-                )
-                k, about["silhouette"] = choice.k, choice.silhouettes
-            params = plan.params
-            found = kmeans.fit(
-                sample,
-                k=min(k, len(sample)),
-                seed=plan.seed,
-                iterations=params.iterations,
-                metric=params.metric,
-                levels=params.levels,
-                resample=params.resample,
-                balance=params.balance,
-            )
-            partfiles.write_array(path, found.centroids)
-            self._group(sample, found.centroids)
-            about |= {"inertia": found.inertia, "notes": found.notes}
+            about |= self._fit(sample)
         centroids = partfiles.read_array(path)
         about["grouped"] = storage.exists(groups_path(self._workdir))
         about |= {"k": len(centroids), "unit": _unit(sample, centroids, plan.params.metric)}
         storage.write_json(note, about)
         yield storage.digest(path)
+
+    def _fit(self, sample: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """Write the centroids, and their groups; how it went."""
+        plan, params = self._plan, self._plan.params
+        about: dict[str, Any] = {}
+        k = plan.k
+        if k is None:
+            choice = choose_k(
+                sample,
+                params.silhouette,
+                documents=plan.documents,
+                seed=plan.seed,
+                metric=params.metric,
+            )
+            k, about["silhouette"] = choice.k, choice.silhouettes
+        found = kmeans.fit(
+            sample,
+            k=min(k, len(sample)),
+            seed=plan.seed,
+            iterations=params.iterations,
+            metric=params.metric,
+            levels=params.levels,
+            resample=params.resample,
+            balance=params.balance,
+        )
+        partfiles.write_array(self._workdir.centroids, found.centroids)
+        self._group(sample, found.centroids)
+        return about | {"inertia": found.inertia, "notes": found.notes}
 
     def _group(self, sample: npt.NDArray[np.float32], centroids: npt.NDArray[np.float32]) -> None:
         """Group the clusters by the graph of the sample, if that is asked for."""
