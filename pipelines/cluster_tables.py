@@ -144,8 +144,7 @@ def write_domain_table(
     count = np.maximum(sums["n_documents"], 1)
     mean, spread = moments(sums, clusters.unit)
     base = np.array(tiered.base)
-    far = cluster_statistics.distance_counts(clusters.counts)
-    far = drift.count_distances(decision.domain[far.group], far.bins, far.documents)
+    far = cluster_statistics.domain_distances(clusters.counts, decision.domain)
     p99 = drift.quantiles(far.group, far.bins, far.documents, groups=len(decision.names), q=0.99)
     weights = clusters.numbers["n_documents"]
     nearest = domains.nearest_domains(clusters.centroids, decision.domain, weights)

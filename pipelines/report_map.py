@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import quality
+from mixcurate.kernels.nearest import normalise
 from mixcurate.kernels.projection import project
 from mixcurate.transforms.fit import fit_note_path
 from mixcurate.transforms.quality_columns import read_quality
@@ -60,7 +61,7 @@ def write_map(workdir: Workdir, *, documents: int, seed: int) -> None:
     rows = _first_rows(rows_path(workdir), documents)
     vectors = read_sample(workdir, documents)
     if storage.read_json(fit_note_path(workdir))["metric"] == "cosine":
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+        vectors = normalise(vectors)
     places = project(vectors, seed)
     part, row = rows.column("part").to_numpy(), rows.column("row").to_numpy()
     names = sorted(set(part.tolist()))

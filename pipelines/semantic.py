@@ -36,7 +36,6 @@ def find_duplicates(
         ),
         parts=parts,
         upstream=fit_mark,
-        rule=params.rule,
     )
     if not plan.finished:
         documents = int(clusters.numbers["n_documents"].sum())

@@ -67,7 +67,7 @@ def run_stages(job: Job, stages: Sequence[str], *, as_json: bool) -> str:
     """
     if "embed" in stages[1:]:  # a model that is wrong is no news for after the stages before it
         embed.check(job)
-    if "cluster" in stages:
+    if "cluster" in stages[1:]:
         cluster.check(job)
     results = {stage: _RUN[stage](job) for stage in stages}
     report = write_report(job.workdir, job.corpus)

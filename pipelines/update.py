@@ -10,7 +10,6 @@ import os
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from mixcurate.errors import RequestError
@@ -117,22 +116,22 @@ def read_frozen(job: Job) -> Frozen:
         )
     decided, bounds = read_decision(workdir)
     counts = counts_path(workdir)
-    digests = [storage.digest(p) for p in (workdir.centroids, counts)]
+    files = [workdir.centroids, counts, decision_path(workdir), grouping_path(workdir)]
     return Frozen(
         root=root,
         note=storage.read_json(fit_note_path(workdir)),
         decided=decided,
         bounds=bounds,
         counts=partfiles.read_table(counts),
-        digest=fingerprint(*digests, repr(decided.ids), repr(bounds)),
+        digest=fingerprint(*(storage.digest(file) for file in files if storage.exists(file))),
     )
 
 
 def report_drift(job: Job, frozen: Frozen, clusters: Clusters, decision: Decision) -> None:
     """Write ``drift.json``, and say whether a refit is due."""
     measured = drift.compare(
-        _by_domain(frozen.counts, decision.domain),
-        _by_domain(clusters.counts, decision.domain),
+        cluster_statistics.domain_distances(frozen.counts, decision.domain),
+        cluster_statistics.domain_distances(clusters.counts, decision.domain),
         len(decision.names),
     )
     verdict = refit.judge(measured, job.recipe.cluster.drift, decision.names)
@@ -175,8 +174,3 @@ def report_drift(job: Job, frozen: Frozen, clusters: Clusters, decision: Decisio
         say(f"cluster: {text}")
     if not verdict.refit:
         say("cluster: no refit is due")
-
-
-def _by_domain(counts: pa.Table, domain: npt.NDArray[np.int32]) -> drift.Distances:
-    found = cluster_statistics.distance_counts(counts)
-    return drift.count_distances(domain[found.group], found.bins, found.documents)

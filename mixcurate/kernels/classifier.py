@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mixcurate.kernels.hashing import subseed
+from mixcurate.kernels.nearest import usable
 from mixcurate.kernels.words import mix
 
 Float32Array = npt.NDArray[np.float32]
@@ -85,7 +86,7 @@ def fit_classifier(
     Raises:
         ValueError: no document has a domain and a vector.
     """
-    rows = np.flatnonzero((labels >= 0) & _usable(vectors))
+    rows = np.flatnonzero((labels >= 0) & usable(vectors))
     if len(rows) == 0:
         raise ValueError("no document has a domain and a vector")
     order = _shuffled(len(rows), seed)
@@ -125,7 +126,7 @@ def predict(classifier: Classifier, vectors: Float32Array) -> tuple[Int32Array, 
     probability = np.zeros(len(vectors), np.float32)
     weight = classifier.weight.astype(np.float64)
     for start in range(0, len(vectors), _ROWS):
-        rows = start + np.flatnonzero(_usable(vectors[start : start + _ROWS]))
+        rows = start + np.flatnonzero(usable(vectors[start : start + _ROWS]))
         score = _unit(vectors[rows]) @ weight + classifier.bias
         score -= score.max(axis=1, keepdims=True, initial=-np.inf)
         score = np.exp(score, out=score)
@@ -198,10 +199,6 @@ def _rank_within(label: npt.NDArray[np.intp], n: int) -> npt.NDArray[np.intp]:
     rank = np.empty(len(label), np.intp)
     rank[order] = np.arange(len(label)) - np.repeat(starts, np.bincount(label, minlength=n))
     return rank
-
-
-def _usable(vectors: Float32Array) -> npt.NDArray[np.bool_]:
-    return np.asarray(np.isfinite(vectors).all(axis=1) & vectors.any(axis=1))
 
 
 def _unit(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

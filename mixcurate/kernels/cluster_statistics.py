@@ -163,6 +163,17 @@ def by_cluster(counted: pa.Table, kind: str, k: int) -> list[list[tuple[str, int
     return [sorted(values, key=lambda item: (-item[1], item[0])) for values in found]
 
 
+def domain_distances(counted: pa.Table, domain: npt.NDArray[np.int32]) -> drift.Distances:
+    """How many documents of each domain lie at which distance.
+
+    Args:
+        counted: of all parts.
+        domain: of each cluster, int32 ``[k]``; -1 where it has none: not counted.
+    """
+    found = distance_counts(counted)
+    return drift.count_distances(domain[found.group], found.bins, found.documents)
+
+
 def distance_counts(counted: pa.Table) -> drift.Distances:
     """How many documents of each cluster lie at which distance."""
     mine = counted.filter(pc.equal(counted.column("kind"), "distance"))

@@ -33,6 +33,12 @@ class Assigned(NamedTuple):
     distance: Float32Array
 
 
+def usable(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """Rows that can be clustered: finite, and not zero, which has no direction: bool ``[n]``."""
+    found: npt.NDArray[np.bool_] = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+    return found
+
+
 def normalise(vectors: npt.NDArray[np.floating]) -> Float32Array:
     """Unit-length float32 copies of the rows; a zero row stays zero.
 

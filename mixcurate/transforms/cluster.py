@@ -15,6 +15,7 @@ from mixcurate.io import embeddings, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
 from mixcurate.kernels import cluster_statistics, grouping, kmeans, quality
 from mixcurate.kernels.cluster_statistics import Batch
+from mixcurate.kernels.nearest import usable
 from mixcurate.tables import ASSIGNED
 from mixcurate.transforms.fit import (
     CLUSTER,
@@ -24,7 +25,7 @@ from mixcurate.transforms.fit import (
     grouping_path,
 )
 from mixcurate.transforms.quality_columns import read_carried, read_quality
-from mixcurate.transforms.sample import SamplePart, usable
+from mixcurate.transforms.sample import SamplePart
 from mixcurate.transforms.tasks import RunTask, Split, Task, create, task_name
 
 ASSIGN = "assign"

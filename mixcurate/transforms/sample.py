@@ -12,6 +12,7 @@ import pyarrow as pa
 from mixcurate.io import embeddings, partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import hashing
+from mixcurate.kernels.nearest import usable
 from mixcurate.tables import SAMPLE
 
 
@@ -27,12 +28,6 @@ def rows_path(workdir: Workdir) -> str:
 
 def _picked(workdir: Workdir, part: str, suffix: str) -> str:
     return workdir.path("_stages", "cluster", "picked", f"{part}.{suffix}")
-
-
-def usable(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    """Rows that can be clustered: finite, and not zero, which has no direction: bool ``[n]``."""
-    found: npt.NDArray[np.bool_] = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
-    return found
 
 
 class SamplePart(beam.DoFn):

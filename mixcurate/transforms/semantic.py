@@ -21,7 +21,6 @@ import pyarrow as pa
 
 from mixcurate.io import embeddings, exchange, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
-from mixcurate.kernels import semantic
 from mixcurate.kernels.clustering import SemanticDedupParams
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.transforms.semantic_compare import COMPARE, DROPPED, CompareBucket, bucket_path
@@ -215,7 +214,6 @@ def plan(
     clusters: Clusters,
     parts: list[str],
     upstream: str,
-    rule: semantic.Rule = "kept",
 ) -> SemanticDedup:
     """The search with what is left to do of it; what belongs to another one is removed.
 
@@ -226,10 +224,9 @@ def plan(
         clusters: what is compared.
         parts: names of all parts.
         upstream: fingerprint of the documents, their vectors and their clusters.
-        rule: see ``kernels.semantic``.
     """
     mark = fingerprint(
-        DROPS, VERSION, upstream, params.model_dump_json(), str(seed), rule, clusters.metric,
+        DROPS, VERSION, upstream, params.model_dump_json(), str(seed), clusters.metric,
         *(f"{n} {kept}" for n, kept in zip(clusters.documents, clusters.kept, strict=True)),
     )  # fmt: skip
     finished = _is_finished(workdir, mark, parts)
@@ -251,7 +248,7 @@ def plan(
         documents=clusters.documents,
         bucket_documents=max(1, BUCKET_BYTES // (4 * vector.dimension)),
     )
-    compare = CompareBucket(workdir, params, seed, rule)
+    compare = CompareBucket(workdir, params, seed)
     compared, collected = (_whole(workdir, stage) for stage in (COMPARE, DROPS))
     return SemanticDedup(work, compare, parts, mark, exchanged, compared, collected, finished)
 

@@ -76,7 +76,6 @@ class CompareBucket:
     workdir: Workdir
     params: SemanticDedupParams
     seed: int
-    rule: semantic.Rule
     stage: str = COMPARE
 
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
@@ -113,7 +112,7 @@ class CompareBucket:
                 priority[piece],
                 key[piece],
                 epsilon=self.params.epsilon,
-                rule=self.rule,
+                rule=self.params.rule,
             )
             if len(found.row):
                 lost = rows.take(pa.array(piece[found.row])).select(["segment", "row"])

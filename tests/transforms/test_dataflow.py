@@ -90,7 +90,7 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
         ).build,
         "cluster: semantic": semantic.SemanticDedup(
             ExchangePart(WORKDIR, SemanticDedupParams(), 17, "cosine", KEPT, KEPT.astype(int), 100),
-            CompareBucket(WORKDIR, SemanticDedupParams(), 17, "kept"),
+            CompareBucket(WORKDIR, SemanticDedupParams(), 17),
             parts,
             "m",
             NOTHING_DONE,

@@ -215,7 +215,8 @@ def test_a_vector_that_is_not_finite_has_no_cluster_and_repeats_nothing(tmp_path
 def test_the_rule_of_the_paper_drops_more_and_names_a_kept_document(tmp_path: Path) -> None:
     documents, centroids = corpus(200, spread=0.12)
     cover = brute_force(documents, centroids)
-    paper = deduplicate(tmp_path, cut(documents, "ab"), centroids, rule="earlier")
+    params = SemanticDedupParams(rule="earlier")
+    paper = deduplicate(tmp_path, cut(documents, "ab"), centroids, params)
     assert set(cover) < set(paper)
     assert all(kept not in paper for kept, _ in paper.values())
 
