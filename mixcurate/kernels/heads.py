@@ -1,0 +1,260 @@
+"""Quality heads: several quality dimensions of a document from its embedding, at once.
+
+Ordinal regression (Niu et al. 2016, "Ordinal regression with multiple output CNN for age
+estimation", section 3.1; SampleMix, arXiv 2503.01506, section 2.2.2): a dimension of points
+``least``..``most`` has one output per threshold, "is the value above least + j?", trained by the
+sum of binary cross entropies. The expected value is ``least`` plus the sum of their probabilities.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mixcurate.errors import InputError
+from mixcurate.kernels.heads_fit import MOST_HIDDEN, Layers, choose_rows, fit_layers
+from mixcurate.kernels.nearest import LARGEST, normalise, squared_lengths, usable
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+
+#: Thresholds that a dimension can have.
+MOST_THRESHOLDS = 100
+
+#: Fewest labelled documents with a vector that a dimension is fitted on.
+FEWEST_LABELS = 20
+
+#: Rows of a pass, which stay in the processor's cache, and of one multiplication.
+_ROWS, _TILE = 512, 64
+
+#: Squared lengths below are not sums of float32 squares that can be trusted.
+_SMALLEST = np.float32(1e-20)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadDimension:
+    """One quality dimension and its range.
+
+    Attributes:
+        name: what follows ``quality_`` in its column.
+        least: least value.
+        most: greatest value; a whole number of points above the least, at most 100.
+
+    Raises:
+        InputError: the range is no such one.
+    """
+
+    name: str
+    least: float
+    most: float
+
+    def __post_init__(self) -> None:
+        points = self.most - self.least
+        if not (1 <= points <= MOST_THRESHOLDS and points == int(points)):
+            raise InputError(
+                f"quality dimension {self.name!r} goes from {self.least:g} to {self.most:g}; a "
+                f"head needs a whole number of points between them, 1 to {MOST_THRESHOLDS}"
+            )
+
+    @property
+    def thresholds(self) -> int:
+        """How many outputs it has."""
+        return int(self.most - self.least)
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """A fitted head: what it computes from ``u``, the unit vector of a document.
+
+    With one layer, ``z = ((u - mean) / scale) @ weight + bias``; with two there is ``max(., 0)``
+    between them. ``sigmoid(z)`` are the probabilities, those of all dimensions one after another.
+
+    Attributes:
+        dimensions: of the outputs, in their order.
+        layers: one or two (weight float32 ``[in, out]``, bias float32 ``[out]``).
+        mean: float32 ``[d]``.
+        scale: float32 ``[d]``, positive.
+    """
+
+    dimensions: tuple[HeadDimension, ...]
+    layers: Layers
+    mean: Float32Array
+    scale: Float32Array
+
+
+def fit(
+    vectors: Float32Array,
+    labels: Float64Array,
+    dimensions: Sequence[HeadDimension],
+    *,
+    hidden: int | None = None,
+    penalty: float | None = None,
+    seed: int = 0,
+) -> Head:
+    """Fit a head on labelled documents.
+
+    A label between two points is a soft target: 2.4 is above 2 with probability 0.4, so that the
+    expected value stays what is fitted. The result depends neither on the order of the documents
+    nor on the number of threads. Documents whose vector is zero or not finite are left out, and so
+    are documents beyond what can be fitted in minutes (see ``heads_fit``).
+
+    Args:
+        vectors: float32 ``[n, d]``, of any length.
+        labels: float64 ``[n, m]`` in the range of their dimension, NaN for "not labelled".
+        dimensions: ``m`` dimensions.
+        hidden: units of a hidden layer; None for a linear head.
+        penalty: weight of half the sum of squared weights against the summed cross entropy, with
+            each entry of the unit vectors scaled to variance one; None chooses it by
+            cross-validation, in a linear head for each dimension.
+        seed: which documents are left out, and where a hidden layer starts.
+
+    Raises:
+        InputError: a dimension has too few labels, labels that are all the same or labels outside
+            of its range; or ``hidden`` or ``penalty`` cannot be.
+    """
+    if hidden is not None and not 1 <= hidden <= MOST_HIDDEN:
+        raise InputError(f"a hidden layer of {hidden} units; possible are 1 to {MOST_HIDDEN}")
+    if penalty is not None and not 0 < penalty < np.inf:
+        raise InputError(f"a penalty of {penalty:g}; it must be above 0")
+    counts = [dimension.thresholds for dimension in dimensions]
+    candidates = np.flatnonzero(usable(vectors))
+    rows, folds = choose_rows(vectors, labels, candidates, sum(counts), hidden, seed)
+    _check_labels(labels[rows], dimensions)
+    wide = vectors[rows].astype(np.float64)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    targets = _targets(labels[rows], dimensions)
+    layers, mean, scale = fit_layers(
+        wide, folds, targets, counts, hidden=hidden, penalty=penalty, seed=seed
+    )
+    return Head(tuple(dimensions), layers, mean, scale)
+
+
+def predict(head: Head, vectors: Float32Array) -> Float32Array:
+    """The expected value of each dimension: ``least + sum over j of P(value > least + j)``.
+
+    Each threshold has weights of its own, so that P may rise from one to the next; it counts as
+    the least of those before (a value above 2 is above 1).
+
+    Args:
+        head: a fitted one.
+        vectors: float32 ``[n, d]``, of any length.
+
+    Returns:
+        float32 ``[n, m]`` from least to most, in Fortran order: a column is contiguous. NaN where a
+        vector is zero or not finite.
+
+    Raises:
+        InputError: the vectors are not as wide as the head's.
+    """
+    return _points(head, vectors, whole=False)
+
+
+def decide(head: Head, vectors: Float32Array) -> Float32Array:
+    """The point of each dimension: ``least`` and one for each threshold that is passed (P > 0.5).
+
+    Args and Raises: as of ``predict``.
+
+    Returns:
+        float32 ``[n, m]``, whole points above least; NaN as in ``predict``.
+    """
+    return _points(head, vectors, whole=True)
+
+
+def _points(head: Head, vectors: Float32Array, *, whole: bool) -> Float32Array:
+    """What ``predict`` gives, or ``decide`` where ``whole`` is true."""
+    if vectors.ndim != 2 or vectors.shape[1] != len(head.mean):
+        raise InputError(
+            f"vectors have {vectors.shape[-1]} numbers, but the head is for {len(head.mean)}; "
+            "embed with the model that it was fitted on"
+        )
+    layers = _folded(head)
+    least = np.array([[dimension.least] for dimension in head.dimensions], np.float32)
+    starts = np.cumsum([0, *(dimension.thresholds for dimension in head.dimensions)])
+    points = np.empty((len(head.dimensions), len(vectors)), np.float32)
+    for start in range(0, len(vectors), _ROWS):
+        block = slice(start, start + _ROWS)
+        logits = _logits(layers, vectors[block])
+        bad = np.isnan(logits[0])
+        for first, last in zip(starts[:-1], starts[1:], strict=True):
+            if last - first > 1:
+                np.minimum.accumulate(logits[first:last], axis=0, out=logits[first:last])
+        with np.errstate(over="ignore"):  # of exp: the probability is 0
+            above = (logits > 0).astype(np.float32) if whole else 1 / (1 + np.exp(-logits))
+        np.add(np.add.reduceat(above, starts[:-1], axis=0), least, out=points[:, block])
+        points[:, block][:, bad] = np.nan
+    return points.T
+
+
+def _folded(head: Head) -> Layers:
+    """The layers of a head for unit vectors: mean and scale are part of the first."""
+    weight, bias = (part.astype(np.float64) for part in head.layers[0])
+    weight /= head.scale[:, None]
+    bias -= head.mean @ weight
+    return (weight.astype(np.float32), bias.astype(np.float32)), *head.layers[1:]
+
+
+def _logits(layers: Layers, vectors: Float32Array) -> Float32Array:
+    """Logits float32 ``[outputs, n]`` in C order; NaN where a vector is zero or not finite.
+
+    A row is multiplied before it is divided by its length, which spares a pass over the rows. All
+    multiplications have one shape, with rows of zeros at the end: they round by the shape, and a
+    row must not depend on how a batch was cut.
+    """
+    n, d = vectors.shape
+    rows = vectors
+    if n % _TILE or rows.dtype != np.float32 or not rows.flags.c_contiguous:
+        rows = np.zeros((-(-n // _TILE) * _TILE, d), np.float32)
+        rows[:n] = vectors
+    squared = squared_lengths(rows)
+    odd = np.flatnonzero(~((squared > _SMALLEST) & (squared < LARGEST)))
+    if len(odd):
+        rows = rows.copy()
+        rows[odd] = normalise(rows[odd])
+        squared[odd] = squared_lengths(rows[odd])
+    (weight, bias), *rest = layers
+    with np.errstate(divide="ignore", invalid="ignore"):  # of zero and of infinite vectors
+        values = np.matmul(rows.reshape(-1, _TILE, d), weight).reshape(len(rows), -1)
+        logits = values.T / np.sqrt(squared)
+        logits += bias[:, None]
+        for weight, bias in rest:
+            hidden = np.ascontiguousarray(np.maximum(logits, 0).T)
+            values = np.matmul(hidden.reshape(-1, _TILE, len(weight)), weight)
+            logits = values.reshape(len(rows), -1).T + bias[:, None]
+    found: Float32Array = logits[:, :n]
+    return found
+
+
+def _check_labels(labels: Float64Array, dimensions: Sequence[HeadDimension]) -> None:
+    """Refuse labels that nothing can be learned from."""
+    for dimension, column in zip(dimensions, labels.T, strict=True):
+        known = column[~np.isnan(column)]
+        name = f"quality dimension {dimension.name!r}"
+        if len(known) < FEWEST_LABELS:
+            raise InputError(
+                f"{name} has {len(known)} labelled documents with a vector; a head needs at least "
+                f"{FEWEST_LABELS}: label more documents"
+            )
+        wrong = known[(known < dimension.least) | (known > dimension.most)]
+        if len(wrong):
+            raise InputError(
+                f"{name} goes from {dimension.least:g} to {dimension.most:g}, but {len(wrong)} "
+                f"labels are outside, such as {wrong[0]:g}; correct them or the range"
+            )
+        if known.min() == known.max():
+            raise InputError(
+                f"{name} has the label {known[0]:g} in all of its {len(known)} labelled documents, "
+                "so that there is nothing to learn; label more documents, or leave it out"
+            )
+
+
+def _targets(labels: Float64Array, dimensions: Sequence[HeadDimension]) -> Float64Array:
+    """float64 ``[n, outputs]``: how far each label is above each threshold, 0..1; NaN for none."""
+    columns = [
+        np.clip(labels[:, place] - dimension.least - above, 0, 1)
+        for place, dimension in enumerate(dimensions)
+        for above in range(dimension.thresholds)
+    ]
+    return np.stack(columns, axis=1)
