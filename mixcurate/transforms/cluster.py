@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from mixcurate.io import embeddings, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
-from mixcurate.kernels import cluster_statistics, grouping, kmeans, quality
-from mixcurate.kernels.cluster_statistics import Batch
+from mixcurate.kernels import cluster_statistics, grouping, kmeans
+from mixcurate.kernels.cluster_statistics import OVERALL, Batch
 from mixcurate.kernels.nearest import usable
 from mixcurate.tables import ASSIGNED
 from mixcurate.transforms.fit import (
@@ -53,7 +53,11 @@ def counts_path(workdir: Workdir) -> str:
 
 
 def assign_part(
-    path: str, centroids: kmeans.Float32Array, metric: kmeans.Metric = "cosine"
+    path: str,
+    centroids: kmeans.Float32Array,
+    metric: kmeans.Metric = "cosine",
+    *,
+    among: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[npt.NDArray[np.int32], kmeans.Float32Array]:
     """The nearest centroid of each row of an embeddings file, a record batch at a time.
 
@@ -61,19 +65,30 @@ def assign_part(
         path: the file.
         centroids: float32 ``[k, d]``, unit rows.
         metric: cosine or euclidean.
+        among: rows that are assigned, bool ``[n]``; None assigns all.
 
     Returns:
-        cluster int32 ``[n]``, -1 where a vector is not finite or is zero; distance float32 ``[n]``.
+        cluster int32 ``[n]``, -1 where a vector is not finite or is zero, or its row not among
+        those that are assigned; distance float32 ``[n]``.
 
     Raises:
         InputError: the file cannot be read, or is no embeddings file.
     """
     clusters, distances = [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
+    start = 0
     for vectors in embeddings.iter_embeddings(path):
-        cluster, distance = kmeans.assign(vectors, centroids, metric=metric)
-        good = usable(vectors)
-        clusters.append(np.where(good, cluster, -1).astype(np.int32))
-        distances.append(np.where(good, distance, np.nan).astype(np.float32))
+        here = slice(start, start + len(vectors))
+        start += len(vectors)
+        rows = slice(None) if among is None or among[here].all() else np.flatnonzero(among[here])
+        cluster = np.full(len(vectors), -1, np.int32)
+        distance = np.full(len(vectors), np.nan, np.float32)
+        asked = vectors[rows]
+        found, far = kmeans.assign(asked, centroids, metric=metric)
+        good = usable(asked)
+        cluster[rows] = np.where(good, found, -1)
+        distance[rows] = np.where(good, far, np.nan)
+        clusters.append(cluster)
+        distances.append(distance)
     return np.concatenate(clusters), np.concatenate(distances)
 
 
@@ -106,20 +121,19 @@ class AssignPart:
         columns = ["n_tokens", "language", "source"]
         documents = partfiles.read_table(self.workdir.part("ingest", task.name), columns)
         tokens = documents.column("n_tokens").to_numpy().astype(np.int64)
-        own = read_quality(self.workdir, task.name)
+        judged = read_quality(self.workdir, task.name)
+        carried = read_carried(self.workdir, task.name, self.dimensions)
         batch = Batch(
             cluster,
             distance,
             tokens,
-            own | read_carried(self.workdir, task.name, self.dimensions),
+            {OVERALL: judged.overall} | judged.dimensions | carried,
             {name: documents.column(name).combine_chunks() for name in ("language", "source")},
         )
         counted = [cluster_statistics.counts(batch)]
         if self.tiers:
             known = cluster >= 0
-            counted.append(
-                cluster_statistics.quality_counts(quality.overall(own)[known], tokens[known])
-            )
+            counted.append(cluster_statistics.quality_counts(judged.overall[known], tokens[known]))
         sums = cluster_statistics.sums(batch, len(centroids), about["unit"])
         partfiles.write_array(self._statistics(task.name, "npy"), sums)
         merged = cluster_statistics.merge_counts(counted)
