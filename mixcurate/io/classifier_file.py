@@ -12,12 +12,12 @@ from safetensors.numpy import load, save
 
 from mixcurate.errors import InputError
 from mixcurate.io import storage
+from mixcurate.io.encoder_match import require_same_encoder
 
 #: Larger files are not read: 100,000 domains of 2,560 numbers take as much.
 MAX_BYTES = 1 << 30
 
 _KEY = "mixcurate"
-_MODEL = ("weights_sha256", "max_tokens", "long_documents", "dimension")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,20 +58,8 @@ class ClassifierFile:
         Raises:
             InputError: they are not; with what differs.
         """
-        wrong = [name for name in _MODEL if self.encoder.get(name) != encoder.get(name)]
-        if wrong:
-            there, here = (
-                [str(e.get(name))[:16] for name in wrong] for e in (self.encoder, encoder)
-            )
-            pairs = [
-                f"{name} {theirs} there, {ours} here"
-                for name, theirs, ours in zip(wrong, there, here, strict=True)
-            ]
-            raise InputError(
-                f"{path} is for vectors of {self.encoder.get('model')}, not of "
-                f"{encoder.get('model')} ({'; '.join(pairs)}); embed with the same model, or fit "
-                f"the classifier again: mixcurate cluster RECIPE"
-            )
+        again = "fit the classifier again: mixcurate cluster RECIPE"
+        require_same_encoder(path, self.encoder, encoder, again)
 
 
 def write_classifier_file(path: str, file: ClassifierFile) -> None:
