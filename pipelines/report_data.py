@@ -18,6 +18,7 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import DATA_FOLDERS, Success, Workdir
 from pipelines.report_domains import clusters, domain_map, domain_table, drift, read_domains
 from pipelines.report_examples import rejected, typical
+from pipelines.report_quality import quality_section
 
 _BINS = 40
 _MOST_GROUPS = 12
@@ -57,6 +58,7 @@ def gather(workdir: Workdir, corpus: str) -> dict[str, Any]:
         "drift": drift(workdir) if clustered else None,
         "domain_map": domain_map(workdir) if clustered else [],
         "histograms": histograms(workdir, parts) if "score" in done else [],
+        "quality": quality_section(workdir, domains) if "score" in done and domains else None,
         "groups": _groups(workdir, parts),
         "domains": typical(workdir, parts, domains) if clustered else [],
         "rejected": rejected(workdir, done),

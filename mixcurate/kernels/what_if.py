@@ -20,13 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mixcurate.kernels.allocation import Amounts, CopyRule, find_scale
+from mixcurate.kernels.score_sketch import BINS
 from mixcurate.kernels.weights import LEAST_WEIGHT
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
-
-#: Bins of quality and of diversity.
-BINS = 64
 
 #: Of repeated tokens, after how many epochs e-fold less is gained: R_D* of Muennighoff et al. 2023
 #: (arXiv 2305.16264, section 5 and the fit that they published).

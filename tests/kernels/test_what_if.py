@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from mixcurate.kernels import what_if
 from mixcurate.kernels.allocation import CopyRule
-from mixcurate.kernels.what_if import BINS, REPEATS, Draw, Outcome, Plane
+from mixcurate.kernels.score_sketch import BINS
+from mixcurate.kernels.what_if import REPEATS, Draw, Outcome, Plane
 
 DOMAINS = 5
 GRID = [(alpha, tau) for alpha in (0.0, 0.2, 0.5, 0.8, 1.0) for tau in (0.05, 0.1, 0.2, 0.5, 1.0)]
