@@ -13,11 +13,12 @@ from mixcurate.io.readers import InputParams
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels.cleaning import IngestParams
 from mixcurate.kernels.clustering import ClusterParams, SemanticDedupParams
-from mixcurate.kernels.scoring import WeightParams
+from mixcurate.kernels.scoring import DiversityParams, WeightParams
 from mixcurate.models.encoders import EmbedParams, EncoderSpec
 from mixcurate.recipe import Recipe
 from mixcurate.transforms import (
     cluster,
+    diversity,
     embed,
     ingest,
     label,
@@ -105,6 +106,14 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
             label.LabelPart(WORKDIR, RULES),
             [],
             TASKS,
+        ).build,
+        "score: diversity": diversity.Diversity(
+            diversity.MeasurePart(
+                WORKDIR, diversity.DiversityPlan(DiversityParams(), 8, "cosine", 0.5, 17, "f")
+            ),
+            parts,
+            False,
+            NOTHING_DONE,
         ).build,
         "score": score.Score(score.ScorePart(WORKDIR, WeightParams(), 17), parts, TASKS).build,
         "plan": select.Select(select.SelectPart(WORKDIR, plan), parts, TASKS).build,
