@@ -13,13 +13,14 @@ from mixcurate.errors import JobError
 from mixcurate.io import partfiles, storage
 from mixcurate.io.names_file import NamesFile, read_names, write_names
 from mixcurate.io.workdir import Part, Success
-from mixcurate.kernels import cluster_statistics, quality
+from mixcurate.kernels import cluster_statistics
 from mixcurate.kernels.fit_memory import memory_of_fit, sample_size
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.kmeans import effective_k
 from mixcurate.transforms.cluster import ASSIGN, AssignPart, FitAndAssign, counts_path, sums_path
 from mixcurate.transforms.fit import CLUSTER, FitPlan, fit_note_path, groups_path
 from mixcurate.transforms.label import Label, LabelPart, LabelRules, domain_sums_path
+from mixcurate.transforms.quality_columns import read_dimensions
 from mixcurate.transforms.tasks import Task, split, summarise
 from pipelines import cluster_tables, domains, refit, semantic, update
 from pipelines.classifier import write_classifier
@@ -27,9 +28,10 @@ from pipelines.cluster_tables import Clusters
 from pipelines.decision import Decision, Tiered, divide, write_decision, write_domain_of
 from pipelines.job import Job, finish, resolve, say_resumed, up_to_date
 from pipelines.naming import make_namer
+from pipelines.quality import run_quality
 from pipelines.report_map import write_map
 
-VERSION = "2"
+VERSION = "3"
 
 #: Tables that the stage writes beside its parts.
 TABLES = ("clusters.parquet", "domains.parquet")
@@ -50,7 +52,9 @@ class _Work:
     encoder: dict[str, Any]
     frozen: update.Frozen | None
     names_file: NamesFile | None
+    judged: list[str]
     fit_mark: str
+    quality_mark: str
     mark: str
 
     @property
@@ -67,7 +71,7 @@ class _Work:
         """Quality dimensions that documents have to carry."""
         prune = self.job.recipe.cluster.prune
         asked = prune.asked if prune and self.frozen is None else {}
-        return tuple(sorted(name for name in asked if name not in quality.DIMENSIONS))
+        return tuple(sorted(name for name in asked if name not in self.judged))
 
 
 def check(job: Job) -> None:
@@ -101,7 +105,7 @@ def run(job: Job) -> Success:
     note = storage.read_json(fit_note_path(job.workdir))
     for text in note["notes"]:
         job.reporter.say(f"cluster: {text}")
-    clusters = cluster_tables.read_clusters(job.workdir, [*quality.DIMENSIONS, *work.carried], note)
+    clusters = cluster_tables.read_clusters(job.workdir, work.judged, work.carried, note)
     decision = _decide(work, clusters)
     tiered = divide(decision, _bounds(work, clusters))
     _label(work, clusters, decision, tiered)
@@ -138,16 +142,18 @@ def _work(job: Job) -> _Work:
     fit_mark = fingerprint(
         "fit", VERSION, fitting, str(seed), frozen.digest if frozen else "", *seals
     )
+    quality_mark = run_quality(job)
+    judged = [dimension.name for dimension in read_dimensions(job.workdir)]
     names = names_file.digest if names_file else ""
-    mark = fingerprint(CLUSTER, VERSION, fit_mark, params.model_dump_json(), names)
-    return _Work(job, ingested, encoder, frozen, names_file, fit_mark, mark)
+    mark = fingerprint(CLUSTER, VERSION, fit_mark, quality_mark, params.model_dump_json(), names)
+    return _Work(job, ingested, encoder, frozen, names_file, judged, fit_mark, quality_mark, mark)
 
 
 def _assign(work: _Work) -> None:
     """Fit, assign, and add up; steps that are done are kept."""
     job, params = work.job, work.job.recipe.cluster
     assign = AssignPart(job.workdir, work.carried, work.tiers_by_number)
-    asked = (work.fit_mark, *work.carried, str(work.tiers_by_number))
+    asked = (work.fit_mark, work.quality_mark, *work.carried, str(work.tiers_by_number))
     tasks = [Task(name, fingerprint(ASSIGN, *asked, name)) for name in work.parts]
     done = split(job.workdir, ASSIGN, tasks)
     say_resumed(job, CLUSTER, len(done.done), len(tasks))
@@ -272,7 +278,9 @@ def _label(work: _Work, clusters: Clusters, decision: Decision, tiered: Tiered) 
     path = cluster_tables.write_cluster_table(job.workdir, clusters, decision)
     table = write_domain_of(job.workdir, decision, tiered)
     write_decision(job.workdir, decision, tiered)
-    dropped = semantic.find_duplicates(job, work.parts, clusters, decision, work.fit_mark)
+    by_quality = params.dedup is not None and params.dedup.keep == "quality"
+    basis = fingerprint(work.fit_mark, work.quality_mark if by_quality else "")
+    dropped = semantic.find_duplicates(job, work.parts, clusters, decision, basis)
     rules = LabelRules(
         bounds=tiered.bounds,
         n_domains=len(tiered.names),
@@ -284,7 +292,7 @@ def _label(work: _Work, clusters: Clusters, decision: Decision, tiered: Tiered) 
     )
     mark = fingerprint(
         "label", VERSION, storage.digest(path), storage.digest(table), repr(rules), dropped,
-        work.fit_mark,
+        work.fit_mark, work.quality_mark,
     )  # fmt: skip
     tasks = [Task(name, fingerprint(mark, name)) for name in work.parts]
     todo = split(job.workdir, CLUSTER, tasks)

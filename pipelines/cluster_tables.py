@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pyarrow as pa
 from mixcurate.errors import RequestError
 from mixcurate.io import partfiles
 from mixcurate.io.workdir import Workdir
-from mixcurate.kernels import cluster_statistics, domains, drift, fixedpoint, quality
+from mixcurate.kernels import cluster_statistics, domains, drift, fixedpoint
+from mixcurate.kernels.cluster_statistics import OVERALL
 from mixcurate.kernels.kmeans import Metric
 from mixcurate.tables import DOMAINS
 from mixcurate.transforms.cluster import counts_path, sums_path
@@ -33,6 +35,7 @@ class Clusters:
         counts: what is counted by value (``cluster_statistics.COUNTS``).
         metric: of distances.
         unit: distances were added as multiples of it.
+        mean_quality: float64 ``[k]``.
         dimensions: mean of each quality dimension, float64 ``[k]``.
     """
 
@@ -41,13 +44,8 @@ class Clusters:
     counts: pa.Table
     metric: Metric
     unit: float
+    mean_quality: Float64Array
     dimensions: dict[str, Float64Array]
-
-    @property
-    def mean_quality(self) -> Float64Array:
-        """Mean of our own dimensions."""
-        mean: Float64Array = np.mean([self.dimensions[d] for d in quality.DIMENSIONS], axis=0)
-        return mean
 
     def distance(self) -> tuple[Float64Array, Float64Array]:
         """Mean and standard deviation of the distance to the centroid."""
@@ -65,32 +63,36 @@ def moments(
     return mean * unit, spread * unit
 
 
-def read_clusters(workdir: Workdir, dimensions: list[str], note: dict[str, Any]) -> Clusters:
+def read_clusters(
+    workdir: Workdir, judged: list[str], carried: Sequence[str], note: dict[str, Any]
+) -> Clusters:
     """The clusters as the parts have measured them.
 
     Args:
         workdir: of the job.
-        dimensions: quality dimensions, in the order of the sums.
+        judged: quality dimensions, in the order of the sums.
+        carried: numbers of the documents that pruning asks for, after these.
         note: how the centroids were fitted.
 
     Raises:
         RequestError: no document carries a dimension that is asked for.
     """
     sums = partfiles.read_array(sums_path(workdir))
+    dimensions = [OVERALL, *judged, *carried]
     numbers = dict(zip(cluster_statistics.rows(dimensions), sums, strict=True))
     means: dict[str, Float64Array] = {}
     missing = []
     for name in dimensions:
-        carried = numbers[f"count {name}"]
-        if carried.sum() == 0 and name not in quality.DIMENSIONS:
+        count = numbers[f"count {name}"]
+        if count.sum() == 0 and name in carried:
             missing.append(name)
         with np.errstate(invalid="ignore", divide="ignore"):
-            means[name] = fixedpoint.from_fixed(numbers[f"sum {name}"]) / carried
+            means[name] = fixedpoint.from_fixed(numbers[f"sum {name}"]) / count
     if missing:
         raise RequestError(
             f"cluster.prune asks for {', '.join(missing)}, but no document carries such a number. "
-            f"Give it as a field of the inputs, or prune by our own dimensions: "
-            f"{', '.join(quality.DIMENSIONS)}"
+            f"Give it as a field of the inputs, add it to score.quality as a head or a classifier, "
+            f"or prune by the dimensions that there are: {', '.join(judged)}"
         )
     return Clusters(
         centroids=partfiles.read_array(workdir.centroids),
@@ -98,6 +100,7 @@ def read_clusters(workdir: Workdir, dimensions: list[str], note: dict[str, Any])
         counts=partfiles.read_table(counts_path(workdir)),
         metric=note["metric"],
         unit=note["unit"],
+        mean_quality=means.pop(OVERALL),
         dimensions=means,
     )
 

@@ -11,9 +11,12 @@ import numpy as np
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Part, Success, TaskResult
-from mixcurate.kernels import budget, draw, shards, strategies
+from mixcurate.kernels import allocation, budget, draw, shards, strategies
+from mixcurate.kernels.allocation import Amounts
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.licences import check_allowed
+from mixcurate.transforms.pool import rule_of
+from mixcurate.transforms.score import WEIGHTED, bins_path
 from mixcurate.transforms.select import (
     PLAN,
     SELECT,
@@ -25,7 +28,10 @@ from mixcurate.transforms.select import (
 from mixcurate.transforms.tasks import Task, split, summarise
 from pipelines.job import Job, finish, say_resumed, up_to_date
 
-VERSION = "1"
+VERSION = "2"
+
+#: Copies of a document that is drawn by weight: the keys end before.
+_NO_LIMIT = 1 << 30
 
 #: Documents that one core selects in a second, reading included; only decides about processes.
 _DOCUMENTS_PER_SECOND = 50_000
@@ -97,7 +103,7 @@ def find_targets(job: Job, scored: Success) -> Targets:
     names: list[str] = table.column("name").to_pylist()
     available = table.column("n_tokens").to_numpy()
     weighted = scored.details["weighted_tokens"]
-    weighted_tokens = np.array([weighted.get(str(i), 0) / (1 << 20) for i in range(len(names))])
+    weighted_tokens = np.array([weighted.get(str(i), 0) / WEIGHTED for i in range(len(names))])
     shares, total, notes = strategies.shares_of(params, available, weighted_tokens, names)
     tokens, capped = budget.token_targets(
         shares,
@@ -121,18 +127,27 @@ def find_targets(job: Job, scored: Success) -> Targets:
 
 def _draw_plan(job: Job, targets: Targets) -> DrawPlan:
     params = job.recipe.mixture
-    weighted = params.strategy == "samplemix"
-    # drawn alike, a domain needs at most its epochs and the copy that is begun; drawn by weight,
-    # rare copies of light documents can have any key
-    most = [
-        math.inf if weighted or have == 0 else tokens / have + 1
-        for tokens, have in zip(targets.tokens, targets.available, strict=True)
-    ]
+    if params.strategy == "samplemix":
+        rule = rule_of(job.recipe.score.weight)
+        bins = partfiles.read_array(bins_path(job.workdir))
+        most = [
+            allocation.largest_key(
+                rule, Amounts.of(bins[bins["domain"] == domain], "tokens"), float(tokens)
+            )
+            for domain, tokens in enumerate(targets.tokens)
+        ]
+    else:
+        rule = None
+        # a domain needs at most its epochs and the copy that is begun
+        most = [
+            math.inf if have == 0 else tokens / have + 1
+            for tokens, have in zip(targets.tokens, targets.available, strict=True)
+        ]
     return DrawPlan(
         targets=targets.tokens,
         most=most,
-        max_copies=math.ceil(params.max_epochs),
-        weighted=weighted,
+        max_copies=_NO_LIMIT if rule else math.ceil(params.max_epochs),
+        rule=rule,
         bits=draw.mantissa_bits(sum(targets.documents)),
         seed=job.recipe.seed,
         licences=params.licences,

@@ -13,11 +13,10 @@ import pyarrow.compute as pc
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
-from mixcurate.kernels import quality
 from mixcurate.kernels.nearest import normalise
 from mixcurate.kernels.projection import project
 from mixcurate.transforms.fit import fit_note_path
-from mixcurate.transforms.quality_columns import read_quality
+from mixcurate.transforms.quality_columns import read_overall
 from mixcurate.transforms.sample import read_sample, rows_path
 
 #: Characters of a text that are kept.
@@ -106,7 +105,7 @@ def _read(workdir: Workdir, part: str, rows: npt.NDArray[np.int64]) -> pa.Table:
     table = pa.concat_tables(pieces)
     starts = pc.utf8_slice_codeunits(table.column("text"), 0, _CHARACTERS)
     assigned = partfiles.read_table(workdir.part("cluster", part), ["domain"])
-    overall = quality.overall(read_quality(workdir, part))
+    overall = read_overall(workdir, part)
     added: dict[str, Any] = {
         "excerpt": starts.cast(pa.string()),
         "domain": assigned.column("domain").take(pa.array(rows)),

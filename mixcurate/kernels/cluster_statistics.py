@@ -30,6 +30,9 @@ COUNTS = pa.schema(
 #: Equal bins of quality between 0 and 1, counted over the corpus for its quantiles.
 QUALITY_BINS = 1_024
 
+#: Name of quality as a whole among the dimensions; no dimension is named so.
+OVERALL = ""
+
 _FIRST = ("n_documents", "n_tokens", "distance", "squared_distance")
 
 

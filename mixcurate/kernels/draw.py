@@ -1,11 +1,12 @@
 """Which documents are drawn, and how often: exact token targets without a random state.
 
 Copy j = 1, 2, ... of a document with weight w and uniform hash v in [0, 1) gets the key
-(j - v) / w. All copies with a key up to a threshold s are drawn; a document then comes
-floor(s * w) times, and once more with chance s * w - floor(s * w). With equal weights the first
-copies of all documents have keys in (0, 1], the second in (1, 2], ...: whole epochs, then a uniform
-part of the next one. The threshold of a domain is the smallest key at which its tokens reach the
-target, so that a domain is never below it and above by less than one document.
+(j - v) / w, or what another rule makes of these (``allocation``). All copies with a key up to a
+threshold s are drawn; a document then comes floor(s * w) times, and once more with chance
+s * w - floor(s * w). With equal weights the first copies of all documents have keys in (0, 1], the
+second in (1, 2], ...: whole epochs, then a uniform part of the next one. The threshold of a domain
+is the smallest key at which its tokens reach the target, so that a domain is never below it and
+above by less than one document.
 
 To find it without sorting the pool: positive floats sort like their bits, so one pass makes a
 histogram over the leading bits, and a second one sorts the single bin that the target falls in.
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mixcurate.errors import PlanError
+from mixcurate.kernels.allocation import CopyRule
 from mixcurate.kernels.hashing import UInt64Array, unit_interval
 
 Float64Array = npt.NDArray[np.float64]
@@ -45,6 +47,7 @@ class Pool:
     tokens: Int64Array
     weight: Float64Array
     key: UInt64Array
+    rule: CopyRule = CopyRule()
 
 
 def prefer(keys: UInt64Array, factors: Float64Array) -> UInt64Array:
@@ -89,10 +92,9 @@ def _copies(
 ) -> Iterator[tuple[npt.NDArray[np.intp], Float64Array]]:
     """For j = 1, 2, ...: the rows whose copy j has a key up to ``most[domain]``, and those keys."""
     rows = np.flatnonzero((pool.domain >= 0) & (pool.weight > 0))
-    gap = unit_interval(pool.key)
     for j in range(1, max_copies + 1):
-        keys = (j - gap[rows]) / pool.weight[rows]
-        drawn = keys <= most[pool.domain[rows]]
+        keys, possible = pool.rule.keys_of_copies(pool.weight[rows], pool.key[rows], j)
+        drawn = possible & (keys <= most[pool.domain[rows]])
         rows, keys = rows[drawn], keys[drawn]
         if len(rows) == 0:
             return

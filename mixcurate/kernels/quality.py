@@ -1,11 +1,15 @@
-"""Quality of documents in [0, 1] from their signals: honest heuristics, no model.
+"""Quality of documents: dimensions of any origin, and the one number that they come to.
 
-Each dimension is a mean of ramps between a bad and a good value of a signal; ``quality`` is the
-mean of the dimensions. What the ramps reward is what the published filters (Gopher, FineWeb) cut
-at a threshold.
+Our own dimensions are honest heuristics on the signals, no model: each is a mean of ramps between a
+bad and a good value of a signal. What the ramps reward is what the published filters (Gopher,
+FineWeb) cut at a threshold.
 """
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -59,8 +63,58 @@ def heuristic_quality(signals: dict[str, Float32Array]) -> dict[str, Float32Arra
     }
 
 
+@dataclasses.dataclass(frozen=True)
+class Dimension:
+    """One quality dimension: a column, and how it counts.
+
+    Attributes:
+        name: what follows ``quality_`` in its column.
+        least: value that counts 0.
+        most: value that counts 1.
+        weight: how much it counts among the others.
+        origin: what computes it.
+        source: which head, model or field; empty for our own.
+    """
+
+    name: str
+    least: float
+    most: float
+    weight: float
+    origin: Literal["heuristic", "head", "classifier", "carried"]
+    source: str = ""
+
+
+#: Our own dimensions as they count by default.
+HEURISTICS = tuple(Dimension(name, 0.0, 1.0, 1.0, "heuristic") for name in DIMENSIONS)
+
+
+def combine(
+    dimensions: Sequence[Dimension], values: Mapping[str, Float32Array], *, skip: bool = False
+) -> Float32Array:
+    """Quality: the weighted mean of where each dimension lies between its least and its most.
+
+    Args:
+        dimensions: those that count; at least one has a weight.
+        values: float32 ``[n]`` of each; NaN where a document has none.
+        skip: whether a missing value is left out of the mean, rather than taken as the least.
+
+    Returns:
+        float32 ``[n]`` in [0, 1]; 0 where nothing counts.
+    """
+    n = len(values[dimensions[0].name])
+    total, weights = np.zeros(n), np.zeros(n)
+    for dimension in dimensions:
+        value = values[dimension.name].astype(np.float64)
+        there = np.isfinite(value)
+        unit = np.clip((value - dimension.least) / (dimension.most - dimension.least), 0.0, 1.0)
+        total += dimension.weight * np.where(there, unit, 0.0)
+        weights += dimension.weight * (there if skip else np.ones(n))
+    mean = np.divide(total, weights, out=np.zeros(n), where=weights > 0)
+    return mean.astype(np.float32)
+
+
 def overall(dimensions: dict[str, Float32Array]) -> Float32Array:
-    """Mean of the dimensions: float32 ``[n]`` in [0, 1]."""
+    """Mean of our own dimensions: float32 ``[n]`` in [0, 1]."""
     mean: npt.NDArray[np.float64] = np.mean(
         np.stack(list(dimensions.values())), axis=0, dtype=np.float64
     )

@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from mixcurate.io import partfiles
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
-from mixcurate.kernels import fixedpoint, quality
+from mixcurate.kernels import fixedpoint
 from mixcurate.kernels.prototypes import Limit, are_prototypes
 from mixcurate.tables import ASSIGNMENTS
 from mixcurate.transforms.cluster import assigned_path
 from mixcurate.transforms.fit import CLUSTER
 from mixcurate.transforms.prototypes import prototype_keys
-from mixcurate.transforms.quality_columns import read_quality
+from mixcurate.transforms.quality_columns import read_overall
 from mixcurate.transforms.semantic import read_drops
 from mixcurate.transforms.tasks import RunTask, Task, create, task_name
 
@@ -87,7 +87,7 @@ class LabelPart:
         assigned = partfiles.read_table(assigned_path(self.workdir, task.name))
         cluster = assigned.column("cluster").to_numpy()
         distance = assigned.column("distance").to_numpy()
-        score = quality.overall(read_quality(self.workdir, task.name))
+        score = read_overall(self.workdir, task.name)
         tier = np.searchsorted(np.array(self.rules.bounds), score, side="right")
         domain_of = partfiles.read_array(domain_of_path(self.workdir))
         domain = np.where(cluster >= 0, domain_of[cluster, tier], -1).astype(np.int32)

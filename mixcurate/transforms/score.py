@@ -1,13 +1,9 @@
-"""Score: quality and diversity of each document, and the sampling weight that follows from them.
-
-Two small reductions over the pool (the range of the scores, the sum of the exponentials), then one
-pass that writes; nothing is ever collected.
-"""
+"""Score: how often each document is to be drawn, from its quality and its diversity."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import apache_beam as beam
 import numpy as np
@@ -16,182 +12,236 @@ import pyarrow as pa
 
 from mixcurate.io import partfiles
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
-from mixcurate.kernels import fixedpoint, hashing, quality, weights
+from mixcurate.kernels import allocation, fixedpoint, hashing, score_sketch, weights
+from mixcurate.kernels.score_sketch import Scored
 from mixcurate.kernels.scoring import WeightParams
-from mixcurate.kernels.weights import Range
+from mixcurate.kernels.weights import Documents
 from mixcurate.tables import scores_schema
+from mixcurate.transforms.pool import (
+    DRAW,
+    SCORE,
+    PoolFacts,
+    Read,
+    WeighPlan,
+    find_pool_facts,
+    read_part,
+    rule_of,
+)
 from mixcurate.transforms.quality_columns import read_quality
-from mixcurate.transforms.tasks import RunTask, Task, create
+from mixcurate.transforms.tasks import RunTask, Task, create, task_name
 
-SCORE = "score"
+#: Expected copies times tokens are added as multiples of 2 ** -20.
+WEIGHTED = 1 << 20
+
+
+def bins_path(workdir: Workdir, part: str | None = None) -> str:
+    """Weights by leading bits, of one part or of the pool: ``allocation.WEIGHTS`` records."""
+    return workdir.path("_stages", SCORE, f"weights/part-{part}.npy" if part else "weights.npy")
+
+
+def sketch_path(workdir: Workdir, name: str) -> str:
+    """A part's sketch, or one of ``score_sketch.TABLES`` of the pool."""
+    return workdir.path("_stages", SCORE, f"{name}.parquet")
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
-    """What is known of one part's documents before weighing."""
+class Weighed:
+    """What a part's documents in the pool come to, one element each.
 
-    dimensions: dict[str, npt.NDArray[np.float32]]
-    quality: npt.NDArray[np.float32]
-    diversity: npt.NDArray[np.float32]
-    domain: npt.NDArray[np.int32]
+    Attributes:
+        units: float64 ``[2, n]``, quality and diversity in [0, 1].
+        weight: float32 ``[n]``.
+        expected: float64 ``[n]``, expected copies.
+        copies: int32 ``[n]``.
+    """
 
-    @property
-    def pool(self) -> npt.NDArray[np.bool_]:
-        """Documents that have a domain."""
-        return self.domain >= 0
-
-
-def read_scores(workdir: Workdir, part: str) -> Scores:
-    """Quality of a part's documents, and the diversity and domain of their clusters."""
-    clusters = partfiles.read_table(workdir.path("clusters.parquet"))
-    diversity = weights.diversity(
-        clusters.column("mean_distance").to_numpy(), clusters.column("separation").to_numpy()
-    )
-    assigned = partfiles.read_table(workdir.part("cluster", part), ["cluster", "domain"])
-    cluster = np.maximum(assigned.column("cluster").to_numpy(), 0)  # -1: not in the pool either
-    dimensions = read_quality(workdir, part)
-    return Scores(
-        dimensions=dimensions,
-        quality=quality.overall(dimensions),
-        diversity=diversity[cluster],
-        domain=assigned.column("domain").to_numpy(),
-    )
+    units: npt.NDArray[np.float64]
+    weight: npt.NDArray[np.float32]
+    expected: npt.NDArray[np.float64]
+    copies: npt.NDArray[np.int32]
 
 
-class MeasureRanges(beam.DoFn):
-    """Range of quality and diversity over a part's pool."""
+def weigh(
+    documents: Documents, keys: hashing.UInt64Array, facts: PoolFacts, params: WeightParams
+) -> Weighed:
+    """Weights and copies of some documents, given what is known of the pool.
 
-    def __init__(self, workdir: Workdir) -> None:
-        self._workdir = workdir
-
-    def process(self, part: str) -> Iterator[tuple[Range, Range]]:
-        """Yield (range of quality, range of diversity)."""
-        scores = read_scores(self._workdir, part)
-        yield Range.of(scores.quality[scores.pool]), Range.of(scores.diversity[scores.pool])
-
-
-def merge_ranges(ranges: Iterable[tuple[Range, Range]]) -> tuple[Range, Range]:
-    """The ranges over all parts; order does not matter."""
-    first, second = Range(), Range()
-    for one, other in ranges:
-        first, second = first.merge(one), second.merge(other)
-    return first, second
-
-
-class SumExponentials(beam.DoFn):
-    """Documents of a part's pool, and the exact fixed-point sum of exp((p - 1) / tau)."""
-
-    def __init__(self, workdir: Workdir, params: WeightParams) -> None:
-        self._workdir, self._params = workdir, params
-
-    def process(self, part: str, ranges: tuple[Range, Range]) -> Iterator[tuple[int, int]]:
-        """Yield (documents, sum in fixed point)."""
-        scores = read_scores(self._workdir, part)
-        pool = scores.pool
-        values = weights.unnormalised(
-            scores.quality[pool], scores.diversity[pool], ranges, self._params
-        )
-        yield int(pool.sum()), int(fixedpoint.to_fixed(values).sum())
-
-
-def add_pairs(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    """Add pairs of integers."""
-    first = second = 0
-    for one, other in pairs:
-        first, second = first + one, second + other
-    return first, second
+    Args:
+        documents: in the pool.
+        keys: uint64 ``[n]``, uniform.
+        facts: of the pool.
+        params: of the weights.
+    """
+    units = weights.units_of(documents, facts.extent, facts.ranks)
+    weight = weights.weights(weights.powers(units, params), facts.mean, documents.group)
+    rule, expected = rule_of(params), np.zeros(len(weight))
+    for group in np.unique(documents.group).tolist():
+        mine = documents.group == group
+        expected[mine] = rule.expected(weight[mine], facts.scales[group])
+    return Weighed(units, weight, expected, rule.copies(expected, keys))
 
 
 @dataclasses.dataclass(frozen=True)
 class ScorePart:
-    """Write the scores of one part."""
+    """Write the scores of one part; ``facts`` stand in the task's payload."""
 
     workdir: Workdir
-    params: WeightParams
-    seed: int
+    plan: WeighPlan
     stage: str = SCORE
 
-    def run_with(
-        self, task: Task, ranges: tuple[Range, Range], totals: tuple[int, int]
-    ) -> TaskResult:
-        """Score the part, given the ranges and the normaliser of the pool."""
-        scores = read_scores(self.workdir, task.name)
-        pool = scores.pool
-        values = weights.unnormalised(scores.quality, scores.diversity, ranges, self.params)
-        mean = fixedpoint.from_fixed(np.array(totals[1])) / max(totals[0], 1)
-        weight = np.where(pool, values / mean, 0.0).astype(np.float32)
-        documents = self.workdir.part("ingest", task.name)
-        table = partfiles.read_table(documents, ["id", "n_tokens"])
-        keys = hashing.uniform_keys(table.column("id").combine_chunks(), self.seed, "copies")
-        columns = [
-            *scores.dimensions.values(),
-            scores.quality,
-            scores.diversity,
-            weight,
-            weights.copies(weight, keys) * pool,
-        ]
-        schema = scores_schema(list(quality.DIMENSIONS))
-        path = self.workdir.part(SCORE, task.name)
-        arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
-        partfiles.write_table(path, pa.Table.from_arrays(arrays, schema=schema))
-        tokens = table.column("n_tokens").to_numpy().astype(np.int64)
+    def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
+        """Weigh the part's documents, round, and add to the sketches."""
+        read = read_part(self.workdir, task.name, self.plan)
+        about = partfiles.read_table(self.workdir.part("ingest", task.name), ["id", "source"])
+        keys = hashing.uniform_keys(about.column("id").combine_chunks(), self.plan.seed, DRAW)
+        found = weigh(read.documents, keys[read.pool], task.payload["facts"], self.plan.params)
+        tokens = read.documents.tokens
+        source = about.column("source").combine_chunks().filter(pa.array(read.pool))
+        outputs = self._write(task.name, read, found, source)
+        heartbeat.beat(len(tokens), int(tokens.sum()))
+        fixed = np.rint(found.expected * WEIGHTED).astype(np.int64) * tokens
+        sums = fixedpoint.sums_by_group(fixed, read.domain, self.plan.domains)
         return TaskResult(
             task=task.name,
             fingerprint=task.fingerprint,
-            outputs=[self.workdir.output(path)],
-            documents_in=int(pool.sum()),
-            documents_out=int(pool.sum()),
-            tokens=int(tokens[pool].sum()),
-            details={"weighted_tokens": _weighted_tokens(scores.domain, weight, tokens)},
+            outputs=[self.workdir.output(output) for output in outputs],
+            documents_in=len(tokens),
+            documents_out=len(tokens),
+            tokens=int(tokens.sum()),
+            details={
+                "weighted_tokens": {str(d): int(t) for d, t in enumerate(sums.tolist()) if t},
+                "copies": int(found.copies.sum()),
+                "copy_tokens": int((found.copies * tokens).sum()),
+            },
         )
 
-    def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
-        """Score a task whose payload holds the pool's ranges and normaliser."""
-        result = self.run_with(task, task.payload["ranges"], task.payload["totals"])
-        heartbeat.beat(result.documents_in, result.tokens)
-        return result
+    def _write(self, part: str, read: Read, found: Weighed, source: pa.Array) -> list[str]:
+        """Scores of all documents, those outside the pool with weight 0; bins; sketch."""
+        judged = read_quality(self.workdir, part)
+        schema = scores_schema(list(judged.dimensions))
+        columns = [
+            *judged.dimensions.values(),
+            judged.overall,
+            *(
+                _spread(v, read.pool)
+                for v in (read.documents.diversity, found.weight, found.copies)
+            ),
+        ]
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+        paths = [
+            self.workdir.part(SCORE, part),
+            bins_path(self.workdir, part),
+            sketch_path(self.workdir, f"sketch/part-{part}"),
+        ]
+        partfiles.write_table(paths[0], pa.Table.from_arrays(arrays, schema=schema))
+        tokens, domain = read.documents.tokens, read.domain
+        partfiles.write_array(paths[1], allocation.bin_weights(found.weight, tokens, domain))
+        scored = Scored(
+            domain=domain,
+            source=source,
+            tokens=tokens,
+            quality=judged.overall[read.pool],
+            units=found.units,
+            expected=found.expected,
+            copies=found.copies,
+        )
+        partfiles.write_table(paths[2], score_sketch.sketch(scored))
+        return paths
 
 
-def _weighted_tokens(
-    domain: npt.NDArray[np.int32], weight: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64]
-) -> dict[str, int]:
-    """Sum of weight * tokens per domain, in fixed point of 20 bits: exact in any order."""
-    pool = domain >= 0
-    fixed = np.rint(weight[pool].astype(np.float64) * (1 << 20)).astype(np.int64) * tokens[pool]
-    sums = fixedpoint.sums_by_group(fixed, domain[pool], int(domain.max(initial=-1)) + 1)
-    return {str(number): int(total) for number, total in enumerate(sums.tolist()) if total}
+def _spread(
+    values: npt.NDArray[np.generic], pool: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.generic]:
+    """Values of the pool among all documents of a part; the others have zero."""
+    result = np.zeros(len(pool), values.dtype if values.dtype != np.float64 else np.float32)
+    result[pool] = values
+    return result
 
 
-def with_totals(task: Task, ranges: tuple[Range, Range], totals: tuple[int, int]) -> Task:
+#: What a part adds to the pool's files: weights by bin, and the sketch.
+Sketches = tuple[npt.NDArray[np.void], pa.Table]
+
+#: Parts' sketches that are kept before they are merged.
+_HELD = 16
+
+
+class MergeSketches(beam.CombineFn):
+    """Add up the parts' files, the same in any order."""
+
+    def __init__(self, workdir: Workdir) -> None:
+        self._workdir = workdir
+
+    def create_accumulator(self) -> list[Sketches]:
+        """Nothing yet."""
+        return []
+
+    def add_input(self, held: list[Sketches], part: str) -> list[Sketches]:
+        """Add one part's files."""
+        bins = partfiles.read_array(bins_path(self._workdir, part))
+        table = partfiles.read_table(sketch_path(self._workdir, f"sketch/part-{part}"))
+        return _merged([*held, (bins, table)], _HELD)
+
+    def merge_accumulators(self, held: Iterable[list[Sketches]]) -> list[Sketches]:
+        """Add partial results."""
+        return _merged([sketches for some in held for sketches in some], _HELD)
+
+    def extract_output(self, held: list[Sketches]) -> Sketches:
+        """Those of the pool."""
+        return _merged(held, 0)[0]
+
+
+def _merged(held: list[Sketches], most: int) -> list[Sketches]:
+    """The same in one piece, if there are more than ``most``."""
+    if len(held) <= most:
+        return held
+    bins = allocation.merge_bins([bins for bins, _ in held])
+    return [(bins, score_sketch.merge_sketches([table for _, table in held]))]
+
+
+def write_sketches(sketches: Sketches, workdir: Workdir) -> None:
+    """Leave them in files."""
+    partfiles.write_array(bins_path(workdir), sketches[0])
+    for name in score_sketch.TABLES:
+        table = score_sketch.table_of(sketches[1], name)
+        partfiles.write_table(sketch_path(workdir, name), table)
+
+
+def with_facts(task: Task, facts: PoolFacts) -> Task:
     """The task with what it needs to know of the pool."""
-    return dataclasses.replace(task, payload={"ranges": ranges, "totals": totals})
+    return dataclasses.replace(task, payload={"facts": facts})
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """The whole stage as one pipeline."""
+    """The whole stage as one pipeline.
+
+    Attributes:
+        work: what is done with a part.
+        parts: names of all parts.
+        todo: tasks that are not done.
+        done: names of the parts that are.
+    """
 
     work: ScorePart
     parts: list[str]
     todo: list[Task]
+    done: list[str]
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """Wire the stage into ``pipeline``."""
         workdir = self.work.workdir
-        parts = create(pipeline, "Parts", self.parts)
-        ranges = (
-            parts
-            | "Ranges" >> beam.ParDo(MeasureRanges(workdir))
-            | "Range of the pool" >> beam.CombineGlobally(merge_ranges)
-        )
-        pool = beam.pvalue.AsSingleton(ranges)
-        totals = (
-            parts
-            | "Exponentials" >> beam.ParDo(SumExponentials(workdir, self.work.params), pool)
-            | "Normaliser" >> beam.CombineGlobally(add_pairs)
-        )
-        _ = (
+        known = find_pool_facts(pipeline, workdir, self.work.plan, self.parts)
+        facts = beam.pvalue.AsSingleton(known)
+        scored = (
             create(pipeline, "Score parts", self.todo)
-            | "Add totals" >> beam.Map(with_totals, pool, beam.pvalue.AsSingleton(totals))
+            | "Add facts" >> beam.Map(with_facts, facts)
             | "Score" >> beam.ParDo(RunTask(self.work))
+            | "Scored" >> beam.Map(task_name)
+        )
+        before = pipeline | "Scored before" >> beam.Create(self.done, reshuffle=False)
+        _ = (
+            (scored, before)
+            | beam.Flatten()
+            | "Add up sketches" >> beam.CombineGlobally(MergeSketches(workdir)).without_defaults()
+            | "Write sketches" >> beam.Map(write_sketches, workdir)
         )

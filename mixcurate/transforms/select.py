@@ -19,7 +19,9 @@ import pyarrow as pa
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
 from mixcurate.kernels import draw, hashing, licences
+from mixcurate.kernels.allocation import CopyRule
 from mixcurate.kernels.draw import Boundary, Pool, Threshold
+from mixcurate.transforms.pool import DRAW
 from mixcurate.transforms.tasks import RunTask, Task, create
 
 SELECT = "select"
@@ -37,7 +39,7 @@ class DrawPlan:
         targets: tokens per domain.
         most: per domain, a key that no drawn copy exceeds.
         max_copies: most copies of one document.
-        weighted: whether documents are drawn by their weight, or all alike.
+        rule: how weights become copies; None draws all documents alike.
         bits: leading mantissa bits of a histogram bin.
         seed: of the draw and the shuffle.
         licences: factors of licences, as in the recipe.
@@ -46,7 +48,7 @@ class DrawPlan:
     targets: list[int]
     most: list[float]
     max_copies: int
-    weighted: bool
+    rule: CopyRule | None
     bits: int
     seed: int
     licences: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -62,18 +64,18 @@ def read_pool(workdir: Workdir, part: str, plan: DrawPlan) -> tuple[Pool, pa.Tab
     assigned = partfiles.read_table(workdir.part("cluster", part), ["domain"])
     documents = partfiles.read_table(workdir.part("ingest", part), _COLUMNS)
     domain = assigned.column("domain").to_numpy()
-    if plan.weighted:
+    if plan.rule is not None:
         scores = partfiles.read_table(workdir.part("score", part), ["weight"])
         weight = scores.column("weight").to_numpy().astype(np.float64)
     else:
         weight = np.ones(len(domain))
     ids = documents.column("id").combine_chunks()
     tokens = documents.column("n_tokens").to_numpy().astype(np.int64)
-    keys = hashing.uniform_keys(ids, plan.seed, "draw")
+    keys = hashing.uniform_keys(ids, plan.seed, DRAW)
     if plan.licences:
         found = documents.column("licence").combine_chunks()
         keys = draw.prefer(keys, licences.factors(found, plan.licences))
-    return Pool(domain, tokens, weight, keys), documents
+    return Pool(domain, tokens, weight, keys, plan.rule or CopyRule()), documents
 
 
 class Histogram(beam.DoFn):

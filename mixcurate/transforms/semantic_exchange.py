@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from mixcurate.io import embeddings, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
-from mixcurate.kernels import hashing, quality, semantic, semantic_groups
+from mixcurate.kernels import hashing, semantic, semantic_groups
 from mixcurate.kernels.clustering import SemanticDedupParams
 from mixcurate.transforms.cluster import assigned_path
-from mixcurate.transforms.quality_columns import read_quality
+from mixcurate.transforms.quality_columns import read_overall
 from mixcurate.transforms.tasks import Task
 
 EXCHANGE = "semantic_exchange"
@@ -131,7 +131,7 @@ class ExchangePart:
         """Quality of each document, if that decides."""
         if self.params.keep != "quality":
             return None
-        return quality.overall(read_quality(self.workdir, part)).astype(np.float64)
+        return read_overall(self.workdir, part).astype(np.float64)
 
     def _distances(
         self,

@@ -9,25 +9,41 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mixcurate.kernels import hashing, weights
-from mixcurate.kernels.fixedpoint import from_fixed, to_fixed
+from mixcurate.kernels import weights
 from mixcurate.kernels.scoring import ScoreParams, WeightParams
-from mixcurate.kernels.weights import Range
+from mixcurate.kernels.weights import Documents, Extent, Mean, Ranks
 
 SCORES = st.lists(
-    st.tuples(st.floats(0, 1, width=32), st.floats(0, 4, width=32)), min_size=1, max_size=30
+    st.tuples(st.floats(0, 1, width=32), st.floats(0, 4), st.integers(0, 2)),
+    min_size=1,
+    max_size=30,
 )
-PARAMS = st.builds(WeightParams, alpha=st.floats(0, 1), tau=st.floats(0.1, 5))
+PARAMS = st.builds(WeightParams, alpha=st.floats(0, 1), tau=st.floats(0.001, 5))
+GROUPS = 3
 
 
-def columns(scores: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
-    quality, diversity = zip(*scores, strict=True)
-    return np.array(quality, np.float32), np.array(diversity, np.float32)
+def pool_of(scores, *, one_group: bool = False) -> Documents:
+    quality, diversity, group = (np.array(column) for column in zip(*scores, strict=True))
+    return Documents(
+        quality.astype(np.float64),
+        diversity.astype(np.float64),
+        np.arange(1, len(scores) + 1, dtype=np.int64),
+        np.zeros(len(scores), np.int64) if one_group else group.astype(np.int64),
+    )
 
 
-def samplemix(
-    quality: list[float], diversity: list[float], alpha: float, tau: float
-) -> list[float]:
+def piece(pool: Documents, rows) -> Documents:
+    return Documents(*(column[rows] for column in vars(pool).values()))
+
+
+def weigh(pool: Documents, params: WeightParams, groups: int, ranks: Ranks | None = None):
+    extent = Extent.of(pool, groups)
+    values = weights.powers(weights.units_of(pool, extent, ranks), params)
+    sums = weights.sum_powers(values, pool.group)
+    return weights.weights(values, Mean.of(sums, extent.documents), pool.group)
+
+
+def samplemix(quality, diversity, alpha: float, tau: float) -> list[float]:
     """SampleMix, section 2.4, as it is written: expected count at a budget as large as the pool."""
 
     def unit(values: list[float]) -> list[float]:
@@ -35,112 +51,137 @@ def samplemix(
         return [(v - least) / (most - least) if most > least else 0.5 for v in values]
 
     pairs = zip(unit(quality), unit(diversity), strict=True)
-    exponentials = [math.exp((alpha * d + (1 - alpha) * q) / tau) for q, d in pairs]
+    p = [alpha * d + (1 - alpha) * q for q, d in pairs]
+    exponentials = [math.exp((value - max(p)) / tau) for value in p]
     return [len(quality) * value / sum(exponentials) for value in exponentials]
 
 
 @given(SCORES, PARAMS)
 @settings(max_examples=50, deadline=None)
-def test_weights_over_their_mean_are_those_of_samplemix(scores, params):
-    quality, diversity = columns(scores)
-    ranges = (Range.of(quality), Range.of(diversity))
-    raw = weights.unnormalised(quality, diversity, ranges, params)
-    assert ((raw > 0) & (raw <= 1)).all()
-    weight = raw / raw.mean()
-    assert weight.mean() == pytest.approx(1)
-    expected = samplemix(quality.tolist(), diversity.tolist(), params.alpha, params.tau)
-    # one step of the fixed-point grid, relative to the least of the unnormalised weights
-    np.testing.assert_allclose(weight, expected, rtol=2.0**-29 / raw.min() + 1e-9)
+def test_weights_are_those_of_samplemix_whatever_the_temperature(scores, params):
+    pool = pool_of(scores, one_group=True)
+    expected = samplemix(pool.quality.tolist(), pool.diversity.tolist(), params.alpha, params.tau)
+    found = weigh(pool, params, 1)
+    assert found.dtype == np.float32
+    assert (found > 0).all()
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=2 * weights.LEAST_WEIGHT)
 
 
 @given(SCORES, PARAMS)
 @settings(max_examples=50, deadline=None)
-def test_unnormalised_weights_lie_on_the_grid_so_that_their_sum_is_exact(scores, params):
-    quality, diversity = columns(scores)
-    ranges = (Range.of(quality), Range.of(diversity))
-    raw = weights.unnormalised(quality, diversity, ranges, params)
-    assert from_fixed(to_fixed(raw)).tobytes() == raw.tobytes()
+def test_groups_are_weighed_each_for_itself(scores, params):
+    pool = pool_of(scores)
+    found = weigh(pool, params, GROUPS)
+    for group in set(pool.group.tolist()):
+        mine = pool.group == group
+        alone = Documents(*(c[mine] for c in (pool.quality, pool.diversity, pool.tokens)),
+                          np.zeros(int(mine.sum()), np.int64))  # fmt: skip
+        assert found[mine].tobytes() == weigh(alone, params, 1).tobytes()
 
 
-@given(SCORES, PARAMS, st.integers(0, 30))
+@given(SCORES, PARAMS, st.integers(0, 30), st.booleans())
 @settings(max_examples=50, deadline=None)
-def test_a_batch_has_the_weights_it_has_in_the_pool(scores, params, cut):
-    quality, diversity = columns(scores)
-    ranges = (Range.of(quality), Range.of(diversity))
-    whole = weights.unnormalised(quality, diversity, ranges, params)
-    pieces = [
-        weights.unnormalised(quality[rows], diversity[rows], ranges, params)
-        for rows in (slice(0, cut), slice(cut, None))
-    ]
-    assert np.concatenate(pieces).tobytes() == whole.tobytes()
+def test_parts_in_any_order_weigh_as_the_whole(scores, params, cut, by_rank):
+    pool = pool_of(scores)
+    pieces = [piece(pool, slice(cut, None)), piece(pool, slice(0, cut))]
+    extents = [Extent.of(part, GROUPS) for part in pieces]
+    extent = reduce(Extent.merge, extents)
+    whole = Extent.of(pool, GROUPS)
+    assert all((a == b).all() for a, b in zip(vars(extent).values(), vars(whole).values(), strict=True))  # fmt: skip  # noqa: E501
+    ranks = None
+    if by_rank:
+        counts = [Ranks.of(extent.unit(part), part.group, GROUPS) for part in pieces]
+        ranks = Ranks.merged(counts)
+    values = [weights.powers(weights.units_of(part, extent, ranks), params) for part in pieces]
+    sums = weights.merge_exponentials(
+        weights.sum_powers(v, part.group) for v, part in zip(values, pieces, strict=True)
+    )
+    mean = Mean.of(sums, extent.documents)
+    parts = [weights.weights(v, mean, p.group) for v, p in zip(values, pieces, strict=True)]
+    at_once = Ranks.of(extent.unit(pool), pool.group, GROUPS) if by_rank else None
+    expected = weigh(pool, params, GROUPS, at_once)
+    assert np.concatenate(parts[::-1]).tobytes() == expected.tobytes()
 
 
-def test_weights_too_small_for_the_grid_stay_positive():
-    quality = np.array([0, 1], np.float32)
-    ranges = (Range(0, 1), Range(0, 1))
-    raw = weights.unnormalised(quality, quality, ranges, WeightParams(tau=0.001))
-    assert raw.tolist() == [2.0**-30, 1.0]
+def test_exponentials_add_up_exactly():
+    values = weights.powers(np.random.default_rng(0).random((2, 10_000)), WeightParams(tau=0.01))
+    group = np.zeros(10_000, np.int64)
+    sums = weights.sum_powers(values, group)
+    plain = sum(
+        m * 2.0 ** (e - 30)
+        for m, e in zip(values.mantissa.tolist(), values.exponent.tolist(), strict=True)
+    )
+    mean = Mean.of(sums, np.array([10_000]))
+    assert np.ldexp(mean.mantissa, mean.exponent)[0] == pytest.approx(plain / 10_000, rel=1e-12)
+    assert 0.5 <= mean.mantissa[0] <= 2
+
+
+def test_a_pool_far_from_the_best_scores_has_finite_weights():
+    """No document has both the best quality and the best diversity: exp((p - 1) / tau) is tiny."""
+    pool = pool_of([(0.0, 1.0, 0), (1.0, 0.0, 0), (0.5, 0.5, 0)])
+    found = weigh(pool, WeightParams(alpha=0.5, tau=0.001), 1)
+    np.testing.assert_allclose(found, [1.0, 1.0, 1.0], rtol=1e-6)
+
+
+def test_weights_beyond_float32_stay_positive():
+    pool = pool_of([(0.0, 0.0, 0), (1.0, 1.0, 0)])
+    found = weigh(pool, WeightParams(tau=0.001), 1)
+    np.testing.assert_allclose(found, [weights.LEAST_WEIGHT, 2.0])
 
 
 def test_constant_scores_give_every_document_weight_one():
-    same = np.full(5, 0.3, np.float32)
-    raw = weights.unnormalised(same, same, (Range.of(same), Range.of(same)), WeightParams())
-    assert (raw / raw.mean()).tolist() == [1.0] * 5
+    pool = pool_of([(0.3, 0.7, 0)] * 5)
+    assert weigh(pool, WeightParams(), 1).tolist() == [1.0] * 5
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_alpha_chooses_between_quality_and_diversity(alpha):
-    up, down = np.array([0, 0.5, 1], np.float32), np.array([1, 0.5, 0], np.float32)
-    raw = weights.unnormalised(up, down, (Range(0, 1), Range(0, 1)), WeightParams(alpha=alpha))
-    order = np.argsort(raw).tolist()
+    pool = pool_of([(0, 1, 0), (0.5, 0.5, 0), (1, 0, 0)])
+    order = np.argsort(weigh(pool, WeightParams(alpha=alpha), 1)).tolist()
     assert order == ([0, 1, 2] if alpha == 0 else [2, 1, 0])
 
 
-@given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), max_size=6), max_size=5), st.randoms())
+@given(SCORES)
 @settings(max_examples=50, deadline=None)
-def test_ranges_merge_in_any_order(batches, random):
-    shuffled = random.sample(batches, len(batches))
-    merged = reduce(Range.merge, [Range.of(np.array(b, np.float32)) for b in shuffled], Range())
-    values = [value for batch in batches for value in batch]
-    assert merged == (Range(min(values), max(values)) if values else Range())
+def test_ranks_are_the_share_below_with_ties_counting_half(scores):
+    pool = pool_of(scores)
+    units = Extent.of(pool, GROUPS).unit(pool)
+    found = Ranks.of(units, pool.group, GROUPS).unit(units, pool.group, GROUPS)
+    for row in range(2):
+        bins = [min(int(u * weights.RANK_BINS), weights.RANK_BINS - 1) for u in units[row]]
+        for i, group in enumerate(pool.group.tolist()):
+            mine = [b for b, g in zip(bins, pool.group.tolist(), strict=True) if g == group]
+            below, ties = sum(b < bins[i] for b in mine), mine.count(bins[i])
+            assert found[row][i] == pytest.approx((below + ties / 2) / len(mine))
 
 
-def test_an_empty_pool_has_the_neutral_range():
-    assert Range.of(np.zeros(0, np.float32)) == Range()
-    assert Range().merge(Range(1, 2)) == Range(1, 2)
+def test_ranks_do_not_mind_an_outlier():
+    quality = [*np.linspace(0, 1e-2, 99).tolist(), 1.0]
+    pool = pool_of([(q, 0.0, 0) for q in quality])
+    units = Extent.of(pool, 1).unit(pool)
+    assert np.median(units[0]) < 0.01
+    assert np.median(Ranks.of(units, pool.group, 1).unit(units, pool.group, 1)[0]) == 0.5
 
 
-def test_diversity_is_compactness_times_separation():
-    found = weights.diversity(np.array([0.5, 0.0, 1.2]), np.array([1.4, 1.0, 0.1]))
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [0.7, 0.0, 0.12], rtol=1e-6)
+def test_an_empty_group_is_no_hindrance():
+    pool = pool_of([(0.2, 0.1, 0), (0.4, 0.9, 2)])
+    assert weigh(pool, WeightParams(), GROUPS).tolist() == [1.0, 1.0]
+    empty = piece(pool, slice(0, 0))
+    assert Extent.of(empty, GROUPS).documents.tolist() == [0, 0, 0]
+    assert weights.sum_powers(weights.powers(np.zeros((2, 0)), WeightParams()), empty.group) == {}
 
 
-@given(st.lists(st.tuples(st.floats(0, 50, width=32), st.integers(0, 2**64 - 1)), max_size=30))
-@settings(max_examples=50, deadline=None)
-def test_copies_are_the_weight_rounded_down_or_up(pairs):
-    weight = np.array([w for w, _ in pairs], np.float32)
-    copies = weights.copies(weight, np.array([key for _, key in pairs], np.uint64))
-    assert copies.dtype == np.int32
-    for value, count in zip(weight.tolist(), copies.tolist(), strict=True):
-        assert count in (math.floor(value), math.floor(value) + 1)
-        assert count == value or value != math.floor(value)
-
-
-@pytest.mark.parametrize("weight", [0.1, 1.0, 2.75])
-def test_copies_are_the_weight_on_average(weight):
-    keys = hashing.uniform_keys(pa_ids(20_000), 1, "copies")
-    copies = weights.copies(np.full(20_000, weight, np.float32), keys)
-    assert copies.mean() == pytest.approx(weight, abs=0.015)
-
-
-def pa_ids(n: int):
-    import pyarrow as pa
-
-    return pa.array([f"document {i}" for i in range(n)])
-
-
-@pytest.mark.parametrize("bad", [{"alpha": -0.1}, {"alpha": 1.1}, {"tau": 0}, {"beta": 1}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"alpha": -0.1},
+        {"alpha": 1.1},
+        {"tau": 0},
+        {"tau": 1e-9},
+        {"max_epochs": 0},
+        {"beta": 1},
+    ],
+)
 def test_parameters_out_of_range_are_refused(bad):
     with pytest.raises(ValidationError, match=next(iter(bad))):
         ScoreParams(weight=bad)

@@ -8,9 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from mixcurate.io import partfiles, storage
-from mixcurate.io.workdir import Workdir
+from mixcurate.io.workdir import Heartbeat, Workdir
 from mixcurate.kernels import quality
 from mixcurate.tables import ASSIGNED, embeddings_schema
+from mixcurate.transforms.quality import QualityPart
+from mixcurate.transforms.quality_columns import write_dimensions
+from mixcurate.transforms.tasks import Task
 
 
 def write_documents(workdir: Workdir, part: str, n: int, seed: int = 0) -> pa.Table:
@@ -36,7 +39,15 @@ def write_documents(workdir: Workdir, part: str, n: int, seed: int = 0) -> pa.Ta
         }
     )
     partfiles.write_table(workdir.part("ingest", part), table)
+    judge(workdir, part)
     return table
+
+
+def judge(workdir: Workdir, part: str) -> None:
+    """The quality columns of a part's documents, by their signals."""
+    write_dimensions(workdir, quality.HEURISTICS)
+    work = QualityPart(workdir, quality.HEURISTICS, (), "fail")
+    work.run(Task(part, ""), Heartbeat(workdir, work.stage, part))
 
 
 def write_vectors(workdir: Workdir, part: str, vectors: np.ndarray) -> None:

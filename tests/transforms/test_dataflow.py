@@ -13,6 +13,7 @@ from mixcurate.io.readers import InputParams
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels.cleaning import IngestParams
 from mixcurate.kernels.clustering import ClusterParams, SemanticDedupParams
+from mixcurate.kernels.quality import HEURISTICS
 from mixcurate.kernels.scoring import DiversityParams, WeightParams
 from mixcurate.models.encoders import EmbedParams, EncoderSpec
 from mixcurate.recipe import Recipe
@@ -23,7 +24,9 @@ from mixcurate.transforms import (
     ingest,
     label,
     materialize,
+    pool,
     prototypes,
+    quality,
     score,
     select,
     semantic,
@@ -72,7 +75,8 @@ def embed_stage(runner: BeamArgs = ARGS) -> embed.Embed:
 
 
 def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
-    plan = select.DrawPlan([10, 10], [2.0, 2.0], 4, False, 8, 17)
+    weigh = pool.WeighPlan(WeightParams(normalise="rank"), 2, None, 17)
+    plan = select.DrawPlan([10, 10], [2.0, 2.0], 4, None, 8, 17)
     parts = [task.name for task in TASKS]
     return {
         "ingest": ingest.Ingest(
@@ -115,7 +119,10 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
             False,
             NOTHING_DONE,
         ).build,
-        "score": score.Score(score.ScorePart(WORKDIR, WeightParams(), 17), parts, TASKS).build,
+        "quality": quality.JudgeQuality(
+            quality.QualityPart(WORKDIR, HEURISTICS, (), "fail"), TASKS
+        ).build,
+        "score": score.Score(score.ScorePart(WORKDIR, weigh), parts, TASKS, parts).build,
         "plan": select.Select(select.SelectPart(WORKDIR, plan), parts, TASKS).build,
         "materialize": materialize.Materialize(
             materialize.ExchangePart(WORKDIR, 4),

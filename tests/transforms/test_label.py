@@ -11,7 +11,7 @@ import pytest
 
 from mixcurate.io import partfiles
 from mixcurate.io.workdir import Heartbeat, Workdir
-from mixcurate.kernels import fixedpoint, quality
+from mixcurate.kernels import fixedpoint
 from mixcurate.kernels.prototypes import Limit
 from mixcurate.tables import ASSIGNMENTS
 from mixcurate.transforms import label
@@ -24,7 +24,7 @@ from mixcurate.transforms.label import (
     domain_of_path,
     domain_sums_path,
 )
-from mixcurate.transforms.quality_columns import read_carried, read_quality
+from mixcurate.transforms.quality_columns import read_carried, read_overall
 from mixcurate.transforms.tasks import Task, check_accounting
 from tests.transforms.small_workdir import write_assigned, write_documents
 
@@ -82,7 +82,7 @@ def test_sums_are_of_the_documents_that_have_the_domain(workdir: Workdir) -> Non
     sums = dict(
         zip(label.DOMAIN_SUMS, partfiles.read_array(domain_sums_path(workdir, "a")), strict=True)
     )
-    score = quality.overall(read_quality(workdir, "a"))
+    score = read_overall(workdir, "a")
     for number, rows in ((0, [2, 5]), (1, [0, 3, 7])):
         far = np.array(DISTANCES, np.float32)[rows].astype(np.float64)
         assert sums["n_documents"][number] == len(rows)
@@ -95,7 +95,7 @@ def test_sums_are_of_the_documents_that_have_the_domain(workdir: Workdir) -> Non
 
 
 def test_tiers_divide_by_quality(workdir: Workdir) -> None:
-    score = quality.overall(read_quality(workdir, "a"))
+    score = read_overall(workdir, "a")
     bound = float(np.median(score[[0, 3, 7]]))
     partfiles.write_array(domain_of_path(workdir), np.array([[2, 3], [-1, -1], [0, 1]], np.int32))
     rules = dataclasses.replace(RULES, bounds=(bound,), n_domains=4)
