@@ -9,10 +9,12 @@ sum of binary cross entropies. The expected value is ``least`` plus the sum of t
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from mixcurate.errors import InputError
 from mixcurate.kernels.heads_fit import MOST_HIDDEN, Layers, choose_rows, fit_layers
@@ -28,7 +30,7 @@ MOST_THRESHOLDS = 100
 FEWEST_LABELS = 20
 
 #: Rows of a pass, which stay in the processor's cache, and of one multiplication.
-_ROWS, _TILE = 1_024, 64
+_ROWS, _TILE = 2_048, 64
 
 #: Squared lengths below are not sums of float32 squares that can be trusted.
 _SMALLEST = np.float32(1e-20)
@@ -93,6 +95,7 @@ def fit(
     hidden: int | None = None,
     penalty: float | None = None,
     seed: int = 0,
+    groups: npt.NDArray[np.integer] | None = None,
 ) -> Head:
     """Fit a head on labelled documents.
 
@@ -110,6 +113,8 @@ def fit(
             each entry of the unit vectors scaled to variance one; None chooses it by
             cross-validation, in a linear head for each dimension.
         seed: which documents are left out, and where a hidden layer starts.
+        groups: int ``[n]``: documents of one group, such as the versions of a text, are in one
+            fold of the cross-validation, or it would take learning by heart for learning.
 
     Raises:
         InputError: a dimension has too few labels, labels that are all the same or labels outside
@@ -121,7 +126,9 @@ def fit(
         raise InputError(f"a penalty of {penalty:g}; it must be above 0")
     counts = [dimension.thresholds for dimension in dimensions]
     candidates = np.flatnonzero(usable(vectors))
-    rows, folds = choose_rows(vectors, labels, candidates, sum(counts), hidden, seed)
+    d, outputs = vectors.shape[1], sum(counts)
+    work = d * outputs if hidden is None else (d + outputs) * hidden
+    rows, folds = choose_rows(vectors, labels, groups, candidates, work, seed)
     _check_labels(labels[rows], dimensions)
     wide = vectors[rows].astype(np.float64)
     wide /= np.linalg.norm(wide, axis=1, keepdims=True)
@@ -171,23 +178,36 @@ def _points(head: Head, vectors: Float32Array, *, whole: bool) -> Float32Array:
             "embed with the model that it was fitted on"
         )
     layers = _folded(head)
-    ends = np.cumsum([dimension.thresholds for dimension in head.dimensions]).tolist()
-    spans = list(zip([0, *ends[:-1]], ends, strict=True))
     points = np.empty((len(head.dimensions), len(vectors)), np.float32)
-    for start in range(0, len(vectors), _ROWS):
-        block = slice(start, start + _ROWS)
-        logits = _logits(layers, vectors[block])
-        for first, last in spans:
-            for row in range(first + 1, last):
-                np.minimum(logits[row], logits[row - 1], out=logits[row])
-        above = np.heaviside(logits, 0) if whole else _sigmoid(logits)
-        for dimension, (first, last), column in zip(
-            head.dimensions, spans, points[:, block], strict=True
-        ):
-            for row in range(first + 1, last):
-                above[first] += above[row]
-            np.add(above[first], np.float32(dimension.least), out=column)
+    # one thread: the multiplications are too small to be shared
+    with _thread_pools().limit(limits=1):
+        for start in range(0, len(vectors), _ROWS):
+            block = slice(start, start + _ROWS)
+            _points_of(head.dimensions, _logits(layers, vectors[block]), points[:, block], whole)
     return points.T
+
+
+def _points_of(
+    dimensions: Sequence[HeadDimension], logits: Float32Array, points: Float32Array, whole: bool
+) -> None:
+    """Fill ``points`` ``[m, n]`` from logits ``[outputs, n]``, which are overwritten."""
+    ends = np.cumsum([dimension.thresholds for dimension in dimensions]).tolist()
+    spans = [range(*pair) for pair in zip([0, *ends[:-1]], ends, strict=True)]
+    for span in spans:
+        for row in span[1:]:
+            np.minimum(logits[row], logits[row - 1], out=logits[row])
+    above = np.heaviside(logits, 0) if whole else _sigmoid(logits)
+    for dimension, span, column in zip(dimensions, spans, points, strict=True):
+        total = above[span[0]]
+        for row in span[1:]:
+            total += above[row]
+        np.add(total, np.float32(dimension.least), out=column)
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    """Found once: to look for them takes as long as a thousand documents."""
+    return ThreadpoolController()
 
 
 def _sigmoid(logits: Float32Array) -> Float32Array:

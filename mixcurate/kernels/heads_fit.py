@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import xxhash
+from scipy.special import expit
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mixcurate.kernels.hashing import subseed, unit_interval
 from mixcurate.kernels.words import mix
@@ -25,7 +27,8 @@ _Wide = tuple[tuple[Float64Array, Float64Array], ...]
 
 MOST_HIDDEN = 1_024
 
-#: Penalties that cross-validation tries, from the strongest on: each solution starts the next.
+#: Penalties that cross-validation tries (every other one with a hidden layer), from the strongest
+#: on: in a linear head each solution starts the next.
 _PENALTIES = (10_000.0, 3_000.0, 1_000.0, 300.0, 100.0, 30.0, 10.0, 3.0)
 _FOLDS = 5
 _ROWS_OF_CHOICE = 10_000
@@ -38,8 +41,9 @@ _MOST_WORK_IN_ALL = 200_000_000_000
 #: Iterations of the last fit and of one of the cross-validation; the fewest whatever the work.
 _ITERATIONS, _ITERATIONS_OF_CHOICE, _FEWEST_ITERATIONS = 500, 100, 20
 
-#: A fit ends when no derivative of the loss per row is larger.
-_TOLERANCE = 1e-6
+#: A fit ends when no derivative of the loss per row is larger, or a step gains less than the square
+#: of this: the last fit, and one of the cross-validation.
+_TOLERANCE, _TOLERANCE_OF_CHOICE = 1e-6, 1e-4
 
 #: An entry of the unit vectors that varies less is as good as constant.
 _LEAST_DEVIATION = 1e-4
@@ -56,9 +60,9 @@ class _Sample(NamedTuple):
 def choose_rows(
     vectors: Float32Array,
     labels: Float64Array,
+    groups: npt.NDArray[np.integer] | None,
     candidates: npt.NDArray[np.intp],
-    outputs: int,
-    hidden: int | None,
+    work: int,
     seed: int,
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """The rows to fit on, in an order that is a function of their content, and their folds.
@@ -66,25 +70,28 @@ def choose_rows(
     Args:
         vectors: float32 ``[n, d]``.
         labels: float64 ``[n, m]``.
+        groups: int ``[n]``; equal ones are in one fold. None: only equal vectors are.
         candidates: the rows that can be used.
-        outputs: of the head.
-        hidden: units of the hidden layer, or None.
+        work: multiplications that a row costs in one pass.
         seed: of the order.
 
     Returns:
-        rows and fold of each, int ``[k]``. Equal vectors are in one fold.
+        rows and fold of each, int ``[k]``.
     """
-    d = vectors.shape[1]
-    work = d * outputs if hidden is None else (d + outputs) * hidden
-    most = max(min(_MOST_NUMBERS // d, _MOST_WORK // work), 1)
     start = subseed(seed, "heads")
     key, tie = (
         np.array([xxhash.xxh3_64_intdigest(row.tobytes(), start) for row in table], np.uint64)
         for table in (vectors[candidates], labels[candidates])
     )
+    most = max(min(_MOST_NUMBERS // vectors.shape[1], _MOST_WORK // work), 1)
     order = np.lexsort((tie, key))[:most]
-    _, rank = np.unique(key[order], return_inverse=True)
-    return candidates[order], rank * _FOLDS // (rank.max(initial=0) + 1)
+    together = key if groups is None else groups[candidates].astype(np.uint64)
+    group_of = np.unique(together[order], return_inverse=True)[1]
+    # a group stands where its first row does: its number need not be a function of content
+    first = np.full(group_of.max(initial=-1) + 1, len(order))
+    np.minimum.at(first, group_of, np.arange(len(order)))
+    rank = np.argsort(np.argsort(first))
+    return candidates[order], (rank * _FOLDS // max(len(rank), 1))[group_of]
 
 
 def fit_layers(
@@ -111,8 +118,6 @@ def fit_layers(
     Returns:
         layers, mean float32 ``[d]`` and scale float32 ``[d]`` as ``Head`` has them.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
     # one thread: sums that are split over threads differ in their last bits
     with threadpool_limits(1):
         mean = unit.mean(axis=0).astype(np.float32)
@@ -144,24 +149,25 @@ def _choose_penalties(
     The outputs of a linear head share nothing but the rows, so one fit tries a penalty for all.
     With a hidden layer they share it, and one penalty is chosen for the sum.
     """
+    grid = _PENALTIES if hidden is None else _PENALTIES[::2]
     few = _Sample(*(part[:_ROWS_OF_CHOICE] for part in sample))
     folds = folds[:_ROWS_OF_CHOICE]
-    loss = np.zeros((len(_PENALTIES), len(counts)))
+    loss = np.zeros((len(grid), len(counts)))
     for fold in range(_FOLDS):
         train = _Sample(*(part[folds != fold] for part in few))
         test = _Sample(*(part[folds == fold] for part in few))
         if not len(train.rows) or not len(test.rows):
             continue
         layers = start = _start(train, hidden, seed)
-        for place, penalty in enumerate(_PENALTIES):
+        for place, penalty in enumerate(grid):
             begin = layers if hidden is None else start
             penalties = np.full(sum(counts), penalty)
-            layers = _descend(train, begin, penalties, _ITERATIONS_OF_CHOICE, 10 * _TOLERANCE)
+            layers = _descend(train, begin, penalties, _ITERATIONS_OF_CHOICE, _TOLERANCE_OF_CHOICE)
             of_outputs = _cross_entropy(_forward(layers, test.rows)[-1], test).sum(axis=0)
             loss[place] += np.add.reduceat(of_outputs, np.cumsum([0, *counts[:-1]]))
     if hidden is not None:
         loss[:] = loss.sum(axis=1, keepdims=True)
-    return np.repeat(np.array(_PENALTIES)[loss.argmin(axis=0)], counts)
+    return np.repeat(np.array(grid)[loss.argmin(axis=0)], counts)
 
 
 def _start(sample: _Sample, hidden: int | None, seed: int) -> _Wide:
@@ -210,39 +216,44 @@ def _descend(
 ) -> _Wide:
     """Minimise cross entropy + penalty / 2 * squared weights by L-BFGS, from ``start`` on."""
     from scipy.optimize import minimize  # here: every command would wait for it
-    from scipy.special import expit
 
-    n = max(len(sample.rows), 1)
     low, high = (
         extreme(np.where(sample.counted > 0, sample.targets, other), axis=0, initial=other)
         for extreme, other in ((np.min, 1.0), (np.max, 0.0))
     )
     # an output whose targets are all the same keeps its start: its best bias is infinite
     sample = sample._replace(counted=sample.counted * (low < high))
-    weights = [np.full(layer[0].shape[1], penalties.mean()) for layer in start[:-1]] + [penalties]
-
-    def loss_and_gradient(flat: Float64Array) -> tuple[float, Float64Array]:
-        layers = _unflatten(flat, start)
-        values = _forward(layers, sample.rows)
-        loss = float(_cross_entropy(values[-1], sample).sum())
-        error = (expit(values[-1]) - sample.targets) * sample.counted
-        gradient: list[Float64Array] = []
-        for (weight, _), before, strength in reversed(
-            list(zip(layers, values[:-1], weights, strict=True))
-        ):
-            loss += float((strength * weight**2).sum()) / 2
-            gradient[:0] = [(before.T @ error + strength * weight).ravel(), error.sum(axis=0)]
-            if before is not sample.rows:
-                error = error @ weight.T
-                error *= before > 0
-        return loss / n, np.concatenate(gradient) / n
-
     work = sample.rows.size * start[0][0].shape[1]
     most = max(_FEWEST_ITERATIONS, min(iterations, _MOST_WORK_IN_ALL // max(work, 1)))
-    flat = np.concatenate([part.ravel() for layer in start for part in layer])
-    options = {"maxiter": most, "gtol": tolerance, "ftol": 1e-12, "maxcor": 20}
-    found = minimize(loss_and_gradient, flat, jac=True, method="L-BFGS-B", options=options)
+    found = minimize(
+        _loss_and_gradient,
+        np.concatenate([part.ravel() for layer in start for part in layer]),
+        args=(start, sample, penalties),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": most, "gtol": tolerance, "ftol": tolerance**2, "maxcor": 20},
+    )
     return _unflatten(found.x, start)
+
+
+def _loss_and_gradient(
+    flat: Float64Array, like: _Wide, sample: _Sample, penalties: Float64Array
+) -> tuple[float, Float64Array]:
+    """Both per row, of layers as ``_unflatten`` reads them; a hidden layer has the mean penalty."""
+    n, layers = max(len(sample.rows), 1), _unflatten(flat, like)
+    values = _forward(layers, sample.rows)
+    loss = float(_cross_entropy(values[-1], sample).sum())
+    error = (expit(values[-1]) - sample.targets) * sample.counted
+    gradient: list[Float64Array] = []
+    for place in reversed(range(len(layers))):
+        weight, before = layers[place][0], values[place]
+        strength = penalties if place == len(layers) - 1 else penalties.mean()
+        loss += float((strength * weight**2).sum()) / 2
+        gradient[:0] = [(before.T @ error + strength * weight).ravel(), error.sum(axis=0)]
+        if place:
+            error = error @ weight.T
+            error *= before > 0
+    return loss / n, np.concatenate(gradient) / n
 
 
 def _unflatten(flat: Float64Array, like: _Wide) -> _Wide:
