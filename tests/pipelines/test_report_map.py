@@ -24,6 +24,7 @@ from mixcurate.transforms.sample import rows_path, vectors_path
 from pipelines.report import inert, write_report
 from pipelines.report_map import MAP, map_path, write_map
 from tests.corpora import DOCUMENTS, DOMAIN_OF, NAMES, PARTS, Made, build, cluster_of
+from tests.transforms.small_workdir import judge
 
 STRICT = "default-src 'none'; style-src 'unsafe-inline'"
 FRAME = "script-src SCRIPTS; img-src data:"
@@ -68,6 +69,7 @@ def sampled(workdir: Workdir, count: int = 80, metric: str = "cosine") -> list[t
             values = draw.random(DOCUMENTS).astype(np.float32)
             table = table.append_column(f"signal_{name}", pa.array(values))
         partfiles.write_table(workdir.part("ingest", part), table)
+        judge(workdir, part)
     places = [(part, row) for part in PARTS for row in range(DOCUMENTS)]
     places = [places[i] for i in draw.permutation(len(places))[:count]]
     rows = [{"part": part, "row": row, "id": "x"} for part, row in places]

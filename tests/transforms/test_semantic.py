@@ -23,6 +23,7 @@ from mixcurate.transforms.runner import BeamArgs, make_pipeline
 from mixcurate.transforms.semantic import Clusters, SemanticDedup, read_drops
 from mixcurate.transforms.semantic_compare import COMPARE
 from mixcurate.transforms.semantic_exchange import EXCHANGE
+from tests.transforms.small_workdir import judge
 
 ARGS = BeamArgs("FnApiRunner", (), 1, None)
 K, DIMENSION, SEED = 6, 16, 11
@@ -69,6 +70,7 @@ def write(
             values = [d.words if signal == "mean_word_length" else 0.5 for d in documents]
             columns[f"signal_{signal}"] = pa.array(values, pa.float32())
         partfiles.write_table(workdir.part("ingest", name), pa.table(columns))
+        judge(workdir, name)
         with EmbeddingsWriter(workdir.part("embed", name), DIMENSION, kind) as writer:
             writer.write(np.stack([document.vector for document in documents]))
         cluster = pa.array([document.cluster for document in documents], pa.int32())
