@@ -20,6 +20,9 @@ from mixcurate.params import ClassifierParams
 
 Float32Array = npt.NDArray[np.float32]
 
+#: What fastText's labels begin with; a recipe may leave it out.
+_PREFIX = "__label__"
+
 #: What of a model's outputs is the score: a lone number as it is; the probability of a class, among
 #: classes that exclude each other or for itself; the expected number of the class.
 Output = Literal["value", "probability", "independent", "expected"]
@@ -201,22 +204,24 @@ def _label(params: ClassifierParams, outputs: Outputs, where: str) -> int:
             return outputs.numbers.index(float(wanted))
         if outputs.numbers is None and 0 <= wanted < len(names):
             return wanted
-    for spelled in (str(wanted), f"__label__{wanted}"):
+    for spelled in (str(wanted), f"{_PREFIX}{wanted}"):
         if spelled in names:
             return names.index(spelled)
-    hint = nearest(str(wanted), names) if len(names) <= 50 else ""
-    raise InputError(
-        f"{where}: label: {params.model!r} has no class {wanted!r}; {hint or _listed(names)}"
+    hint = nearest(
+        str(wanted).removeprefix(_PREFIX), [name.removeprefix(_PREFIX) for name in names]
     )
+    hint = hint if hint.startswith("did") else f"it has: {_listed(names)}"
+    raise InputError(f"{where}: label: {params.model!r} has no class {wanted!r}; {hint}")
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:50]) + " and more" * (len(names) > 50)
+    shown = ", ".join(name.removeprefix(_PREFIX) for name in names[:50])
+    return shown + " and more" * (len(names) > 50)
 
 
 def numbers_of(names: tuple[str, ...]) -> tuple[float, ...] | None:
     """What fastText's labels stand for, if all of them are numbers."""
-    words = [name.removeprefix("__label__") for name in names]
+    words = [name.removeprefix(_PREFIX) for name in names]
     if all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
         return tuple(float(word) for word in words)
     return None
