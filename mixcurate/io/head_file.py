@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import orjson
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from safetensors.numpy import load, save
 
 from mixcurate.errors import InputError
@@ -100,6 +100,8 @@ def read_head_file(path: str) -> HeadFile:
         problem = _problem(file)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}; {fix}") from None
+    except KeyError as error:
+        problem = f"it has no {error}"
     except Exception as error:  # noqa: BLE001 - safetensors has an exception of its own
         problem = str(error)
     if problem:
@@ -112,14 +114,15 @@ def _parse(data: bytes) -> HeadFile:
     tensors = load(data)
     length = int.from_bytes(data[:8], "little")
     about = orjson.loads(orjson.loads(data[8 : 8 + length])["__metadata__"][_KEY])
+    layers = range((len(tensors) - 2) // 2)
+    expected = {"mean", "scale"} | {f"{part}_{n}" for part in ("weight", "bias") for n in layers}
+    if set(tensors) != expected:
+        raise ValueError(f"its tensors are {', '.join(sorted(tensors)):.80}")
     return HeadFile(
         dimensions=tuple(
             (name, float(least), float(most)) for name, least, most in about["dimensions"]
         ),
-        layers=tuple(
-            (tensors[f"weight_{number}"], tensors[f"bias_{number}"])
-            for number in range((len(tensors) - 2) // 2)
-        ),
+        layers=tuple((tensors[f"weight_{number}"], tensors[f"bias_{number}"]) for number in layers),
         mean=tensors["mean"],
         scale=tensors["scale"],
         encoder=about["encoder"],
@@ -136,10 +139,13 @@ def _problem(file: HeadFile) -> str | None:
     if not all(np.isfinite(part).all() for part in arrays) or not (file.scale > 0).all():
         return "a weight is not finite, or a scale not positive"
     names = [name for name, _, _ in file.dimensions]
-    for name in names:
-        _NAME.validate_python(name, strict=True)
     if not names or len(set(names)) < len(names):
         return "it has no dimensions, or two of one name"
+    for name in names:
+        try:
+            _NAME.validate_python(name, strict=True)
+        except ValidationError:
+            return f"{name!r:.80} is no name of a dimension (a-z, 0-9 and _, a letter first)"
     points = [most - least for _, least, most in file.dimensions]
     if not all(math.isfinite(p) and 1 <= p <= 100 and p == int(p) for p in points):
         return "the range of a dimension is not 1 to 100 whole points"
