@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 
 from mixcurate.errors import AccountingError, JobError, OutputError, RequestError
-from mixcurate.io import storage
+from mixcurate.io import labels_file, storage
 from mixcurate.io.answers import AnswerFiles
 from mixcurate.io.workdir import Heartbeat, Workdir
 from mixcurate.models.chat import ChatClient
@@ -28,8 +28,8 @@ from mixcurate.transforms.annotate import Prompts, choose
 from pipelines.job import Job
 from pipelines.judging import ATTEMPTS, Judged, Judging
 
-#: Keys of a line of labels that are no dimensions.
-_OTHER_KEYS = ("id", "total", "model")
+#: Keys of a line of labels that no dimension can have, for they are read as something else.
+_OTHER_KEYS = labels_file.KNOWN | {"model"}
 #: Bytes of text of a token, as a rule.
 _BYTES_PER_TOKEN = 4
 
@@ -45,6 +45,8 @@ class Annotated:
 
     documents: int
     """In the sample."""
+    dimensions: list[str]
+    """Each with its least and most points, as ``train-quality --dimension`` takes them."""
     labelled: int
     """That have points now."""
     rejected: dict[str, int]
@@ -116,7 +118,8 @@ def render(done: Annotated, out: str) -> str:
         shown = " ".join(f"{count:,}" for count in counts)
         lines.append(f"{name:<{width}}  {done.mean_points[name]:6.2f}  {shown}")
     lines += [
-        f"{done.labelled:,} documents in {out}",
+        f"{done.labelled:,} documents in {out}; for train-quality: "
+        + " ".join(f"--dimension {dimension}" for dimension in done.dimensions),
         f"{done.requests:,} requests, {done.tokens:,} tokens; {done.from_cache:,} answers were "
         f"there already",
     ]
@@ -134,11 +137,11 @@ def render(done: Annotated, out: str) -> str:
 
 def _check(out: str, params: AnnotatorParams) -> None:
     """Fail before anything is paid for."""
-    taken = [name for name in _OTHER_KEYS if name in params.rubric]
+    taken = sorted(_OTHER_KEYS & params.rubric.keys())
     if taken:
         raise RequestError(
-            f"score.annotator.rubric has a dimension {taken[0]!r}, and a line of labels has "
-            f"something else under that name; choose another"
+            f"score.annotator.rubric has a dimension {taken[0]!r}, which in a file of labels is "
+            f"something else; give it another name"
         )
     if storage.is_local(out):
         if os.path.isdir(out):
@@ -220,6 +223,7 @@ def _write(
     counts = zip(columns.items(), [*most, sum(most)], strict=True)
     return Annotated(
         documents=len(names),
+        dimensions=[f"{name}=0:{asked.most}" for name, asked in params.rubric.items()],
         labelled=judged.labelled,
         rejected=dict(collections.Counter(why.reason for why in judged.rejected.values())),
         rejected_path=refused if judged.rejected else None,
@@ -248,8 +252,10 @@ def _nothing(judged: Judged, refused: str, params: AnnotatorParams) -> str:
             f"score.annotator.max_tokens, now {params.max_tokens:,}, or max_requests"
         )
     first = judged.rejected[min(judged.rejected)]
-    said = f" It said: {first.excerpt[:80]!r}" if first.excerpt else ""
+    said = f" It said: {first.excerpt[:80]!r}." if first.excerpt else ""
+    if "(length)" in first.detail or "thinks" in first.detail:
+        said += " A model that thinks before it answers takes too long here; switch that off."
     return (
         f"{params.model} gave none of the first {len(judged.rejected):,} documents a usable "
-        f"answer. Of the first, {first.detail}.{said} All of them are listed in {refused}"
+        f"answer; of the first, {first.detail}.{said} All of them are listed in {refused}"
     )

@@ -17,8 +17,8 @@ from mixcurate.params import AnnotatorParams
 
 Int64Array = npt.NDArray[np.int64]
 
-#: Rows of ids that are read at once.
-_ROWS = 1 << 16
+#: Rows of ids, and of texts, that are read at once.
+_ROWS, _TEXTS = 1 << 16, 1_000
 
 
 def choose(workdir: Workdir, parts: list[str], seed: int, count: int) -> pa.Table:
@@ -73,7 +73,7 @@ class Prompts:
             places = places[np.argsort(self._row[places])]
             wanted = self._row[places]
             start = 0
-            batches = partfiles.iter_batches(workdir.part("ingest", part), ["text"])
+            batches = partfiles.iter_batches(workdir.part("ingest", part), ["text"], _TEXTS)
             for batch in batches if len(places) else ():
                 stop = start + batch.num_rows
                 first, last = np.searchsorted(wanted, [start, stop]).tolist()

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 
 from mixcurate.errors import OutputError, RequestError
+from mixcurate.io.label_fields import parse_dimension
+from mixcurate.io.labels_file import read_labels
 from mixcurate.models import chat
 from pipelines.annotate import annotate, render
 from pipelines.job import Job
 from pipelines.progress import Reporter
 from tests.fake_endpoint import FakeEndpoint, Sent, answer, fake_endpoint
 from tests.pipelines.annotating import (
+    DIMENSIONS,
     by_hash,
     judge,
     lines,
@@ -61,6 +64,7 @@ def test_each_document_of_the_sample_gets_its_own_points(fake, job, out):
     assert (done.requests, done.tokens, done.from_cache) == (25, 375, 0)
     assert sorted(map(number_of, fake.requests)) == sorted(wanted)
     assert all(shown(body) == text_of(number_of(body)) for body in fake.requests)
+    assert "doc-" not in str(fake.requests)  # the text is all that leaves the machine
     assert {(body["model"], body["temperature"], body["seed"]) for body in fake.requests} == {
         ("judge-1", 0.0, 0)
     }
@@ -74,11 +78,14 @@ def test_each_document_of_the_sample_gets_its_own_points(fake, job, out):
 def test_a_sample_is_the_same_in_any_parts_and_of_a_smaller_one_the_beginning(
     fake, job, out, monkeypatch
 ):
-    monkeypatch.setattr("mixcurate.transforms.annotate._ROWS", 3)  # as if parts were many batches
+    for rows in ("_ROWS", "_TEXTS"):  # so that parts are many batches
+        monkeypatch.setattr(f"mixcurate.transforms.annotate.{rows}", 3)
     found = []
     for number, sizes in enumerate([[40], [1, 2, 30, 7], [20, 20]]):
         annotate(job(sizes=sizes, documents=9, folder=f"w{number}"), str(out))
         found.append(out.read_bytes())
+    wanted = [rule(number)["reasoning"] for number in by_hash(40, 9)]
+    assert [line["reasoning"] for line in lines(out)] == wanted
     assert found[0] == found[1] == found[2]
     annotate(job(documents=5), str(out))
     assert found[0].startswith(out.read_bytes())
@@ -146,6 +153,17 @@ def test_a_rubric_of_ones_own(fake, job, out):
     assert "- fun (0 to 20): Is it fun?" in fake.requests[0]["messages"][0]["content"]
 
 
+def test_the_file_is_one_that_heads_can_be_trained_on(job, out):
+    done = annotate(job(documents=30), str(out))
+    asked = [parse_dimension(dimension) for dimension in done.dimensions]
+    labels = read_labels(str(out), by="id", asked=asked)
+    assert labels.keys.to_pylist() == [f"doc-{number}" for number in by_hash(40, 30)]
+    named = sorted(DIMENSIONS)
+    assert labels.values.tolist() == [[rule(n)[name] for name in named] for n in by_hash(40, 30)]
+    assert labels.dimensions == tuple((name, 0, DIMENSIONS[name]) for name in named)
+    assert read_labels(str(out), by="id").dimensions == labels.dimensions  # nothing else is a label
+
+
 def test_another_rubric_or_model_is_asked_anew(fake, job, out):
     annotate(job(), str(out))
     annotate(job(model="judge-2"), str(out))
@@ -172,7 +190,8 @@ def test_what_it_may_cost_is_said_before(fake, job, out, capsys):
 def test_what_is_said_in_the_end(job, out):
     said = render(annotate(job(documents=20), str(out)), str(out))
     assert re.search(r"^clarity +0\.\d\d  \d+ \d+$", said, re.M)
-    assert f"20 documents in {out}" in said
+    assert f"20 documents in {out};" in said
+    assert "--dimension clarity=0:1" in said
     assert "20 requests, 300 tokens; 0 answers were there already" in said
 
 
@@ -185,8 +204,9 @@ def test_what_cannot_be_started(fake, job, out, tmp_path):
         annotate(dataclasses.replace(made, recipe=without), str(out))
     with pytest.raises(OutputError, match="is a folder"):
         annotate(made, str(tmp_path))
-    with pytest.raises(RequestError, match="dimension 'total'"):
-        annotate(job(rubric={"total": {"description": "x"}}), str(out))
+    for name in ("total", "id", "model", "text"):
+        with pytest.raises(RequestError, match=f"dimension '{name}'"):
+            annotate(job(rubric={name: {"description": "x"}}), str(out))
     with pytest.raises(RequestError, match="no documents"):
         annotate(job(texts=[], folder="empty"), str(out))
     made.workdir.clear_success("ingest")

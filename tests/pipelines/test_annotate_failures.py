@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from mixcurate.errors import JobError, RequestError
 from mixcurate.models import chat
 from pipelines.annotate import annotate, render
 from pipelines.job import Job
-from tests.fake_endpoint import FakeEndpoint, Sent, answer, error, fake_endpoint
+from tests.fake_endpoint import FakeEndpoint, Script, Sent, answer, error, fake_endpoint
 from tests.pipelines.annotating import (
     accounted,
     by_hash,
@@ -68,25 +68,30 @@ def test_another_run_pays_for_nothing(fake, job, out):
     assert len(fake.requests) == 40
 
 
-def test_a_killed_run_goes_on_with_what_is_missing(fake, job, out):
-    killed = threading.Event()
+def until(count: int, failure: Sent) -> tuple[Script, list[int]]:
+    """Judges so many documents and then fails; and the list of those that it has judged."""
+    turns, judged = itertools.count(), list[int]()
 
-    def dies(body: dict[str, Any]) -> Sent:
-        if len(fake.requests) > 15:
-            killed.set()
-            return error(401)  # ends everything at once, as a kill does
+    def script(body: dict[str, Any]) -> Sent:
+        if next(turns) >= count:
+            return failure
+        judged.append(number_of(body))
         return judge(body)
 
-    fake.script = dies
+    return script, judged
+
+
+def test_a_killed_run_goes_on_with_what_is_missing(fake, job, out):
+    fake.script, judged = until(15, error(401))  # ends everything at once, as a kill does
     with pytest.raises(RequestError, match="401"):
         annotate(job(concurrency=2), str(out))
-    assert killed.is_set()
+    assert len(judged) == 15
     assert not out.exists()
-    fake.script, sent = judge, {number_of(body) for body in fake.requests[:15]}
+    fake.script = judge
     fake.requests.clear()
     done = annotate(job(concurrency=2), str(out))
-    assert {number_of(body) for body in fake.requests} == set(range(40)) - sent
-    assert (done.labelled, done.from_cache) == (40, 15)
+    assert {number_of(body) for body in fake.requests} == set(range(40)) - set(judged)
+    assert (done.labelled, done.requests, done.from_cache) == (40, 25, 15)
 
 
 def test_a_wrong_key_ends_it_and_keeps_an_older_file(fake, job, out):
@@ -111,33 +116,30 @@ def test_a_busy_endpoint_is_waited_for(fake, job, out):
 def test_an_answer_that_comes_too_late_is_asked_for_again(fake, job, out):
     def slow(body: dict[str, Any]) -> Sent:
         first = sum(1 for other in fake.requests if other == body) == 1
-        late = first and number_of(body) == 3
-        return dataclasses.replace(judge(body), delay=1.0 if late else 0.0)
+        return dataclasses.replace(judge(body), delay=1.5 if first else 0.0)
 
     fake.script = slow
-    done = annotate(job(timeout_seconds=0.3), str(out))
-    assert (done.labelled, done.requests) == (40, 41)
+    done = annotate(job(texts=[text_of(3)], timeout_seconds=0.5, retries=9), str(out))
+    assert done.labelled == 1
+    assert done.requests >= 2
 
 
 def test_an_endpoint_that_goes_down_ends_it_and_what_it_said_is_kept(fake, job, out):
-    fake.script = lambda body: judge(body) if len(fake.requests) <= 10 else error(503)
+    fake.script, judged = until(10, error(503))
     with pytest.raises(JobError, match="Answers so far are kept"):
         annotate(job(), str(out))
     assert not out.exists()
     fake.script = judge
     done = annotate(job(), str(out))
-    assert done.labelled == 40
-    assert done.from_cache >= 10
+    assert (done.labelled, done.from_cache) == (40, len(judged))
 
 
 @pytest.mark.parametrize(
     ("nonsense", "reason", "detail"),
     [
         (answer("I'm sorry, but I can't judge that."), "unusable_answer", "no JSON object"),
-        (answer('{"clarity": 1}'), "unusable_answer", "completeness is missing"),
         (answer(json.dumps(rule(3) | {"reasoning": 3})), "unusable_answer", "reasoning is 3"),
         (answer("", finish="length"), "no_answer", "the answer is empty (length)"),
-        (answer(None, finish="content_filter"), "no_answer", "content_filter"),
         (error(400, "content policy"), "no_answer", "status 400: content policy"),
         (error(500), "no_answer", "status 500"),
     ],
@@ -156,7 +158,6 @@ def test_a_document_without_a_usable_answer_is_listed(fake, job, out, nonsense, 
     assert sorted(set(asked)) == [(0, 0.0), (1, 0.7), (2, 0.7)]
     assert done.rejected_path == f"{out}.rejected"
     assert "1 documents without a usable answer" in render(done, str(out))
-    assert annotate(job(), str(out)).labelled == 39
 
 
 def test_a_second_answer_may_be_of_use_and_the_list_of_before_goes(fake, job, out):
@@ -177,6 +178,13 @@ def test_a_model_that_cannot_do_it_is_not_asked_for_all(fake, job, out):
     assert 50 <= len(fake.requests) <= 64
     assert out.read_text() == "older\n"
     assert len(rejects(out)) == len(fake.requests)
+
+
+@pytest.mark.parametrize("thinks", [answer("", finish="length"), answer("<think>Hm, it is")])
+def test_a_model_that_does_not_end_to_think_is_told(fake, job, out, thinks):
+    fake.script = lambda body: thinks
+    with pytest.raises(JobError, match="switch that off"):
+        annotate(job(texts=[text_of(0)]), str(out))
 
 
 def test_a_spent_budget_leaves_the_rest_and_another_run_goes_on(fake, job, out):
