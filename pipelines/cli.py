@@ -15,6 +15,8 @@ import click
 
 import mixcurate
 from mixcurate.errors import MixcurateError
+from pipelines.cli_options import BEAM, JSON, QUIET, RECIPE, SET, job_of
+from pipelines.cli_quality import annotate, explain, train_quality
 
 _STAGES = ("ingest", "embed", "cluster", "score", "plan", "materialize")
 
@@ -36,34 +38,21 @@ def main() -> None:
     """Raw web text in, training shards at the mixture that was asked for out."""
 
 
-def _job(recipe: str, overrides: tuple[str, ...], beam_args: tuple[str, ...], quiet: bool) -> Any:
-    from pipelines.start import start_job
-
-    return start_job(recipe, overrides, beam_args, quiet=quiet)
-
-
-_RECIPE = click.argument("recipe", type=click.Path())
-_SET = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the recipe."
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-_QUIET = click.option("--quiet", is_flag=True, help="No progress on stderr.")
 _MAX_DROP = click.option(
     "--max-drop",
     type=click.FloatRange(0, 1),
     help="Stop if ingest drops a larger share of the records, such as 0.6.",
 )
-_BEAM = click.argument("beam_args", nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS]")
 
 
 @main.command()
-@_RECIPE
-@_BEAM
-@_SET
+@RECIPE
+@BEAM
+@SET
 @_MAX_DROP
 @click.option("--until", type=click.Choice(_STAGES), help="Stop after this stage.")
-@_JSON
-@_QUIET
+@JSON
+@QUIET
 def run(
     recipe: str,
     beam_args: tuple[str, ...],
@@ -74,7 +63,7 @@ def run(
     quiet: bool,
 ) -> None:
     """Run all stages of RECIPE; what is finished is not done again."""
-    job = _job(recipe, overrides + _drop_guard(max_drop), beam_args, quiet)
+    job = job_of(recipe, overrides + _drop_guard(max_drop), beam_args, quiet)
     from pipelines.start import run_stages
 
     stop = _STAGES.index(until) + 1 if until else len(_STAGES)
@@ -86,12 +75,12 @@ def _drop_guard(max_drop: float | None) -> tuple[str, ...]:
 
 
 @main.command()
-@_RECIPE
-@_BEAM
-@_SET
+@RECIPE
+@BEAM
+@SET
 @_MAX_DROP
-@_JSON
-@_QUIET
+@JSON
+@QUIET
 def ingest(
     recipe: str,
     beam_args: tuple[str, ...],
@@ -101,7 +90,7 @@ def ingest(
     quiet: bool,
 ) -> None:
     """Raw inputs of RECIPE to clean documents."""
-    job = _job(recipe, overrides + _drop_guard(max_drop), beam_args, quiet)
+    job = job_of(recipe, overrides + _drop_guard(max_drop), beam_args, quiet)
     from pipelines.start import run_stages
 
     click.echo(run_stages(job, ("ingest",), as_json=as_json))
@@ -109,11 +98,11 @@ def ingest(
 
 def _add_stage(name: str, what: str) -> None:
     @main.command(name, help=what)
-    @_RECIPE
-    @_BEAM
-    @_SET
-    @_JSON
-    @_QUIET
+    @RECIPE
+    @BEAM
+    @SET
+    @JSON
+    @QUIET
     def _stage(
         recipe: str,
         beam_args: tuple[str, ...],
@@ -121,7 +110,7 @@ def _add_stage(name: str, what: str) -> None:
         as_json: bool,
         quiet: bool,
     ) -> None:
-        job = _job(recipe, overrides, beam_args, quiet)
+        job = job_of(recipe, overrides, beam_args, quiet)
         from pipelines.start import run_stages
 
         click.echo(run_stages(job, (name,), as_json=as_json))
@@ -132,12 +121,12 @@ _add_stage("cluster", "Vectors to clusters and named domains.")
 
 
 @main.command()
-@_RECIPE
-@_BEAM
-@_SET
+@RECIPE
+@BEAM
+@SET
 @click.option("--onto", metavar="WORKDIR", help="Earlier run; instead of cluster.onto.")
-@_JSON
-@_QUIET
+@JSON
+@QUIET
 def update(
     recipe: str,
     beam_args: tuple[str, ...],
@@ -153,7 +142,7 @@ def update(
     if onto is not None:
         place = onto if "://" in onto else os.path.abspath(onto)
         overrides += (f"cluster.onto={json.dumps(place)}",)
-    job = _job(recipe, overrides, beam_args, quiet)
+    job = job_of(recipe, overrides, beam_args, quiet)
     if job.recipe.cluster.onto is None:
         raise click.UsageError(
             "which earlier run? Give --onto WORKDIR, or cluster.onto in the recipe"
@@ -168,7 +157,7 @@ def update(
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("--out", required=True, type=click.Path(), help="JSON lines to write.")
 @click.option("--text-field", metavar="NAME", help="Field that holds the text.  [default: text]")
-@_JSON
+@JSON
 def label(
     workdir: str, files: tuple[str, ...], out: str, text_field: str | None, as_json: bool
 ) -> None:
@@ -194,16 +183,16 @@ _add_stage("materialize", "Write the corpus and its manifest.")
 
 
 @main.command()
-@_RECIPE
-@_BEAM
-@_SET
+@RECIPE
+@BEAM
+@SET
 @click.option("--stage", type=click.Choice(["embed"]), help="Predict what this stage will take.")
 @click.option("--rates", type=click.Path(), help="Table of devices; without it, a probe is run.")
 @click.option("--device", metavar="NAME", help="Device in the table, such as nvidia-l4.")
 @click.option("--price-per-hour", type=float, help="Price of one machine, instead of the table's.")
 @click.option("--probe-seconds", type=float, help="How long to probe this machine.  [default: 10]")
-@_JSON
-@_QUIET
+@JSON
+@QUIET
 def plan(  # noqa: PLR0913, PLR0917 - an argument per option
     recipe: str,
     beam_args: tuple[str, ...],
@@ -224,7 +213,7 @@ def plan(  # noqa: PLR0913, PLR0917 - an argument per option
     if stage is None and any(value is not None for value in asked):
         options = "--rates, --device, --price-per-hour and --probe-seconds"
         raise click.UsageError(f"{options} go with --stage embed")
-    job = _job(recipe, overrides, beam_args, quiet)
+    job = job_of(recipe, overrides, beam_args, quiet)
     if stage is None:
         from pipelines.start import run_stages
 
@@ -249,7 +238,7 @@ def init(folder: str) -> None:
 
 @main.command()
 @click.argument("path", type=click.Path())
-@_JSON
+@JSON
 def inspect(path: str, as_json: bool) -> None:
     """Show what is in any workdir, corpus or part file: schema, counts, proportions."""
     from pipelines.inspect import inspect_path, render
@@ -271,7 +260,7 @@ def export(workdir: str, out: str) -> None:
 
 @main.command()
 @click.argument("corpus", type=click.Path())
-@_JSON
+@JSON
 def verify(corpus: str, as_json: bool) -> None:
     """Check CORPUS against its manifest; exit 1 on any difference."""
     from mixcurate.io.verify import verify_corpus
@@ -295,7 +284,7 @@ def report(workdir: str) -> None:
 
 
 @main.command()
-@_JSON
+@JSON
 def doctor(as_json: bool) -> None:
     """Show what is installed, what is missing, and the exact line that installs it."""
     from pipelines.doctor import diagnose, render_doctor
@@ -304,6 +293,11 @@ def doctor(as_json: bool) -> None:
     click.echo(json.dumps(rows, indent=2) if as_json else render_doctor(rows))
     if not complete:
         sys.exit(1)
+
+
+main.add_command(annotate)
+main.add_command(train_quality)
+main.add_command(explain)
 
 
 @main.command()

@@ -14,7 +14,7 @@ from mixcurate.io.corpus import MANIFEST
 from mixcurate.io.workdir import Success, Workdir
 from mixcurate.recipe_file import load_recipe, starter_recipe
 from mixcurate.transforms.runner import parse_beam_args
-from pipelines import cluster, embed, ingest, materialize, plan, score
+from pipelines import cluster, embed, ingest, materialize, plan, quality, score
 from pipelines.job import Job, resolve
 from pipelines.progress import Reporter
 from pipelines.report import write_report
@@ -68,6 +68,7 @@ def run_stages(job: Job, stages: Sequence[str], *, as_json: bool) -> str:
     if "embed" in stages[1:]:  # a model that is wrong is no news for after the stages before it
         embed.check(job)
     if "cluster" in stages[1:]:
+        quality.check(job)
         cluster.check(job)
     results = {stage: _RUN[stage](job) for stage in stages}
     report = write_report(job.workdir, job.corpus)
