@@ -79,9 +79,9 @@ class ClassifierSpec:
     def description(self) -> str:
         """Model and manner in one line."""
         name = f"{self.model}@{self.revision[:8]}" if self.revision else self.model
-        how = f"{self.kind} {self.precision} on {self.device}"
+        how = f"{self.kind} on {self.device}"
         if self.kind == "transformers":
-            how += f", {self.max_tokens} tokens"
+            how = f"{self.kind} {self.precision} on {self.device}, {self.max_tokens} tokens"
         return f"{name}, {how}, {self.range[0]:g} to {self.range[1]:g}"
 
 
