@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,10 +54,13 @@ def quality_section(workdir: Workdir, domains: list[dict[str, Any]]) -> dict[str
     columns = _columns(tables["plane"])
     if len(columns["domain"]) == 0:
         return None
+    by_domain = _by_name(tables["domains_quality"], "domain", names)
+    by_source = _by_name(tables["sources"], "source", None)
     return {
         "pool": pool,
-        "by_domain": _by_name(tables["domains_quality"], "domain", names),
-        "by_source": _by_name(tables["sources"], "source", None),
+        "by_domain": by_domain,
+        "by_source": by_source,
+        "axis": _axis([*by_domain, *by_source]),
         "plane": _plane(columns, pool),
         "drawn": _drawn(columns, tables["copies"], names, pool),
         "times": _times(columns, tables["copies"]),
@@ -123,6 +127,14 @@ def _quality_row(
     }
 
 
+def _axis(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Tenths that all bars lie between."""
+    spreads = [row[key] for row in rows for key in ("pool", "drawn") if row[key] is not None]
+    low = math.floor(10 * min(spread.p10 for spread in spreads))
+    high = math.ceil(10 * max(spread.p90 for spread in spreads))
+    return low / 10, max(high, low + 1) / 10
+
+
 def _plane(columns: dict[str, npt.NDArray[Any]], pool: dict[str, Any]) -> dict[str, Any]:
     """Both panels, as paths of an SVG whose user unit is a bin."""
     place = columns["diversity_bin"].astype(np.int64) * BINS + columns["quality_bin"]
@@ -133,12 +145,14 @@ def _plane(columns: dict[str, npt.NDArray[Any]], pool: dict[str, Any]) -> dict[s
     steps = steps[steps < most]
     there = documents > 0
     each = expected / np.maximum(documents, 1)
+    plain = pool["normalise"] == "minmax" and len(pool["groups"]) == 1
     return {
         "documents": _panel(np.where(there, np.searchsorted(steps, documents), -1), len(steps) + 1),
         "document_bounds": [*(int(step) for step in steps), int(most)],
+        "document_shades": np.linspace(_SHADES - 1, 0, len(steps) + 1)[::-1].astype(int).tolist(),
         "expected": _panel(np.where(there, np.searchsorted(_COPY_BOUNDS, each), -1), _SHADES),
         "copy_bounds": list(_COPY_BOUNDS),
-        "ranges": pool["groups"][0] if len(pool["groups"]) == 1 else None,
+        "ranges": pool["groups"][0] if plain else None,
     }
 
 

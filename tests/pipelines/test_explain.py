@@ -18,6 +18,7 @@ from pipelines.explain import explain
 from pipelines.explain_table import render
 from pipelines.explain_weight import PURPOSE
 from tests.corpora import HOSTILE, PARTS, build
+from tests.pipelines.conftest import invoke
 from tests.pipelines.explaining import Scored
 
 
@@ -222,3 +223,10 @@ def test_a_real_run(finished: Path) -> None:
         seen |= set(sections(found))
         assert "STORED" not in render(found)
     assert seen == {"quality", "diversity", "weight", "copies", "plan"}
+    shown = invoke("explain", root, ids[0][:12])
+    assert shown.output.rstrip("\n") == render(explain(root, ids[0]))
+    as_json = invoke("explain", root, ids[0], "--json")
+    assert json.loads(as_json.output) == explain(root, ids[0])
+    unknown = invoke("explain", root, "no such id")
+    assert unknown.exit_code == 2
+    assert "error: no document 'no such id'" in unknown.output

@@ -240,6 +240,30 @@ def test_the_plane_shows_each_bin_once(tmp_path: Path) -> None:
             assert copies[place] == sum(mean > bound for bound in plane["copy_bounds"])
 
 
+def test_axes_of_ranks_have_no_values_of_the_pool(tmp_path: Path) -> None:
+    assert section_of(tmp_path, *scored(300))["plane"]["ranges"]["quality"] == [0.25, 0.75]
+    assert section_of(tmp_path, *scored(300, normalise="rank"))["plane"]["ranges"] is None
+
+
+@pytest.mark.parametrize(("n", "levels"), [(1, 1), (300, 4), (40_000, 8)])
+def test_the_fullest_bin_is_the_darkest(tmp_path: Path, n: int, levels: int) -> None:
+    plane = section_of(tmp_path, *scored(n))["plane"]
+    assert len(plane["document_shades"]) == len(plane["document_bounds"]) <= levels
+    assert plane["document_shades"][-1] == 7
+    assert plane["document_shades"] == sorted(set(plane["document_shades"]))
+    assert plane["document_bounds"] == sorted(set(plane["document_bounds"]))
+
+
+def test_all_bars_lie_between_the_ends_of_the_axis(tmp_path: Path) -> None:
+    found = section_of(tmp_path, *scored(500))
+    low, high = found["axis"]
+    for row in [*found["by_domain"], *found["by_source"]]:
+        assert low <= row["pool"].p10 <= row["pool"].p50 <= row["pool"].p90 <= high
+        assert low <= row["drawn"].p10 <= row["drawn"].p90 <= high
+    assert low >= 0.2
+    assert high <= 0.8
+
+
 def test_the_table_of_settings(tmp_path: Path) -> None:
     documents, pool = scored(alpha=0.7, tau=0.3, within="domain", exact="tokens")
     found = section_of(tmp_path, documents, pool)["what_if"]
