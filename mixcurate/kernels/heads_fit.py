@@ -76,7 +76,7 @@ def choose_rows(
         seed: of the order.
 
     Returns:
-        rows and fold of each, int ``[k]``.
+        rows and fold of each, int ``[k]``; the first rows are of all folds too.
     """
     start = subseed(seed, "heads")
     key, tie = (
@@ -91,7 +91,7 @@ def choose_rows(
     first = np.full(group_of.max(initial=-1) + 1, len(order))
     np.minimum.at(first, group_of, np.arange(len(order)))
     rank = np.argsort(np.argsort(first))
-    return candidates[order], (rank * _FOLDS // max(len(rank), 1))[group_of]
+    return candidates[order], (rank % _FOLDS)[group_of]
 
 
 def fit_layers(
