@@ -1,4 +1,4 @@
-"""Every stage translates for Dataflow without network, and only embed asks for an accelerator."""
+"""Every stage translates for Dataflow without network; only models ask for an accelerator."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from mixcurate.kernels.clustering import ClusterParams, SemanticDedupParams
 from mixcurate.kernels.quality import HEURISTICS
 from mixcurate.kernels.scoring import DiversityParams, WeightParams
 from mixcurate.models.encoders import EmbedParams, EncoderSpec
+from mixcurate.models.text_classifiers import ClassifierSpec
 from mixcurate.recipe import Recipe
 from mixcurate.transforms import (
+    classify,
     cluster,
     diversity,
     embed,
@@ -35,6 +37,7 @@ from mixcurate.transforms.runner import BeamArgs, make_pipeline, parse_beam_args
 from mixcurate.transforms.semantic_compare import CompareBucket
 from mixcurate.transforms.semantic_exchange import ExchangePart
 from mixcurate.transforms.tasks import Split, Task
+from pipelines.classify import step
 from pipelines.embed import stage
 from pipelines.job import Job
 from pipelines.progress import Reporter
@@ -67,6 +70,18 @@ RECIPE = {"name": "small", "workdir": WORKDIR.root, "inputs": [{"path": "x"}]}
 SPEC = EncoderSpec("embedded", None, "0", "torch", "fp16", "cuda", 256)
 
 
+CLASSIFIER = ClassifierSpec(
+    "edu", "transformers", "owner/edu", None, "0", "value", None, (0.0, 5.0), 512, "fp16", "cuda"
+)
+
+
+def classify_step(runner: BeamArgs = ARGS) -> classify.Classify:
+    """As the step's driver builds it."""
+    recipe = Recipe.model_validate(RECIPE)
+    job = Job(recipe, ".", WORKDIR, runner, Reporter(quiet=True))
+    return step(job, CLASSIFIER, EmbedParams().accelerator, TASKS)
+
+
 def embed_stage(runner: BeamArgs = ARGS) -> embed.Embed:
     """As the stage's driver builds it."""
     recipe = Recipe.model_validate(RECIPE)
@@ -86,6 +101,7 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
             4,
         ).build,
         "embed": embed_stage().build,
+        "classify": classify_step().build,
         "cluster": cluster.FitAndAssign(
             cluster.FitPlan(ClusterParams(), 8, 500, 0.5, 17, "f", False, {}),
             parts,
@@ -154,24 +170,26 @@ def steps(proto: api.Pipeline) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 @pytest.mark.parametrize("stage", list(stages()))
-def test_a_stage_translates_and_only_embed_asks_for_a_gpu(stage: str) -> None:
+def test_a_stage_translates_and_only_models_ask_for_a_gpu(stage: str) -> None:
     found = list(steps(translated(stage)))
     assert {image for _, image, _ in found} == {IMAGE}
     hinted = [name for name, _, hints in found if hints]
-    assert hinted == (["Embed"] if stage == "embed" else [])
+    assert hinted == {"embed": ["Embed"], "classify": ["Classify"]}.get(stage, [])
 
 
-def test_the_hint_is_the_recipes_and_sits_between_fusion_breaks() -> None:
-    proto = translated("embed")
-    (hints,) = [hints for name, _, hints in steps(proto) if name == "Embed"]
+@pytest.mark.parametrize("stage", ["embed", "classify"])
+def test_the_hint_is_the_recipes_and_sits_between_fusion_breaks(stage: str) -> None:
+    proto = translated(stage)
+    (hints,) = [hints for name, _, hints in steps(proto) if name == stage.capitalize()]
     assert hints["accelerator"] == EmbedParams().accelerator
-    assert int(hints["min_ram_bytes"]) == 16_000_000_000
+    assert ("min_ram_bytes" in hints) == (stage == "embed")
+    assert int(hints.get("min_ram_bytes", 16_000_000_000)) == 16_000_000_000
     transforms = proto.components.transforms.values()
     makers = {
         output: transform for transform in transforms for output in transform.outputs.values()
     }
-    (embed_step,) = [t for t in transforms if t.unique_name == "Embed"]
-    (source,) = embed_step.inputs.values()
+    (hinted_step,) = [t for t in transforms if t.unique_name == stage.capitalize()]
+    (source,) = hinted_step.inputs.values()
     assert "spread" in makers[source].unique_name
     reshuffles = [t.unique_name for t in transforms if t.spec.urn == "beam:transform:reshuffle:v1"]
     assert {"Parts: spread", "Release the GPU"} <= set(reshuffles)
@@ -185,7 +203,10 @@ def test_on_dataflow_one_process_owns_the_model() -> None:
     assert "no_use_multiple_sdk_containers" in experiments
 
 
-def test_a_local_run_sets_no_hints() -> None:
+@pytest.mark.parametrize("build", [embed_stage, classify_step])
+def test_a_local_run_sets_no_hints(
+    build: Callable[[BeamArgs], embed.Embed | classify.Classify],
+) -> None:
     pipeline = make_pipeline(parse_beam_args([]), job_name="x", work_seconds=0)
-    embed_stage(parse_beam_args([])).build(pipeline)
+    build(parse_beam_args([])).build(pipeline)
     assert not any(hints for _, _, hints in steps(pipeline.to_runner_api()))
