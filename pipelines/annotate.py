@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
+import shlex
 import tempfile
 import threading
 from collections.abc import Iterable
@@ -16,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pyarrow as pa
 
 from mixcurate.errors import AccountingError, JobError, OutputError, RequestError
 from mixcurate.io import labels_file, storage
@@ -47,6 +47,8 @@ class Annotated:
     """In the sample."""
     dimensions: list[str]
     """Each with its least and most points, as ``train-quality --dimension`` takes them."""
+    workdir: str
+    """Of the run that has the documents."""
     labelled: int
     """That have points now."""
     rejected: dict[str, int]
@@ -55,16 +57,16 @@ class Annotated:
     """Where these are listed, if there are any."""
     left: int
     """Documents that the budget did not suffice for."""
-    requests: int
-    """Sent in this run, repeated ones included."""
-    tokens: int
-    """Of prompts and answers of this run's requests."""
-    from_cache: int
-    """Answers that were there already."""
     mean_points: dict[str, float]
     """Of each dimension."""
     distribution: dict[str, list[int]]
     """Documents with 0, 1, 2, ... points in each dimension, and in ``total``."""
+    requests: int = 0
+    """Sent in this run, repeated ones included."""
+    tokens: int = 0
+    """Of prompts and answers of this run's requests."""
+    from_cache: int = 0
+    """Answers that were there already."""
 
 
 def annotate(job: Job, out: str) -> Annotated:
@@ -107,7 +109,14 @@ def annotate(job: Job, out: str) -> Annotated:
                 judged = Judging(client, prompts, params).run()
             finally:
                 progress.stop()
-    return _write(out, sample.column("id"), judged, client, params)
+    _write(out, sample.column("id").to_pylist(), judged, params)
+    usage = client.usage
+    return dataclasses.replace(
+        _summary(out, judged, params, job.workdir.root),
+        requests=usage.requests,
+        tokens=usage.tokens,
+        from_cache=usage.from_cache,
+    )
 
 
 def render(done: Annotated, out: str) -> str:
@@ -118,8 +127,7 @@ def render(done: Annotated, out: str) -> str:
         shown = " ".join(f"{count:,}" for count in counts)
         lines.append(f"{name:<{width}}  {done.mean_points[name]:6.2f}  {shown}")
     lines += [
-        f"{done.labelled:,} documents in {out}; for train-quality: "
-        + " ".join(f"--dimension {dimension}" for dimension in done.dimensions),
+        f"{done.labelled:,} documents in {out}",
         f"{done.requests:,} requests, {done.tokens:,} tokens; {done.from_cache:,} answers were "
         f"there already",
     ]
@@ -132,7 +140,9 @@ def render(done: Annotated, out: str) -> str:
             f"(score.annotator.max_requests, max_tokens). Run again to go on; what is answered "
             f"is not paid for again"
         )
-    return "\n".join(lines)
+    ranges = [part for dimension in done.dimensions for part in ("--dimension", dimension)]
+    train = ["train-quality", out, "--workdir", done.workdir, "--out", "heads.safetensors"]
+    return "\n".join([*lines, f"To learn from them: {shlex.join(['mixcurate', *train, *ranges])}"])
 
 
 def _check(out: str, params: AnnotatorParams) -> None:
@@ -193,47 +203,44 @@ class _Progress:
             self._heartbeat.stop()
 
 
-def _write(
-    out: str, ids: pa.ChunkedArray, judged: Judged, client: ChatClient, params: AnnotatorParams
-) -> Annotated:
-    """Write both files; what was done."""
-    names = ids.to_pylist()
+def _write(out: str, ids: list[str], judged: Judged, params: AnnotatorParams) -> None:
+    """Write the labels, and the list of what has none."""
     refused = f"{out}.rejected"
     if judged.rejected:
-        rows = [
-            {"id": names[p]} | dataclasses.asdict(why) for p, why in sorted(judged.rejected.items())
-        ]
-        _write_lines(refused, rows)
+        why = sorted(judged.rejected.items())
+        _write_lines(refused, [{"id": ids[p]} | dataclasses.asdict(reason) for p, reason in why])
     else:
         storage.remove(refused)
     if not judged.labelled:
         raise JobError(_nothing(judged, refused, params))
     accounted = judged.labelled + len(judged.rejected) + judged.left
-    if accounted != len(names):
-        raise AccountingError(f"annotate: {len(names):,} documents asked, {accounted:,} accounted")
+    if accounted != len(ids):
+        raise AccountingError(f"annotate: {len(ids):,} documents asked, {accounted:,} accounted")
     rows = []
     for place in np.flatnonzero(judged.points[:, 0] >= 0).tolist():
         points = judged.points[place].tolist()
-        line = {"id": names[place]} | dict(zip(params.rubric, points, strict=True))
+        line = {"id": ids[place]} | dict(zip(params.rubric, points, strict=True))
         rows.append(line | {"total": sum(points), "model": params.model})
     _write_lines(out, rows)
+
+
+def _summary(out: str, judged: Judged, params: AnnotatorParams, root: str) -> Annotated:
+    """What was done, but for what it took."""
     points = judged.points[judged.points[:, 0] >= 0].astype(np.int64)
     columns = dict(zip(params.rubric, points.T, strict=True)) | {"total": points.sum(axis=1)}
     most = [dimension.most for dimension in params.rubric.values()]
-    counts = zip(columns.items(), [*most, sum(most)], strict=True)
+    counted = zip(columns.items(), [*most, sum(most)], strict=True)
     return Annotated(
-        documents=len(names),
+        documents=len(judged.points),
         dimensions=[f"{name}=0:{asked.most}" for name, asked in params.rubric.items()],
+        workdir=root,
         labelled=judged.labelled,
         rejected=dict(collections.Counter(why.reason for why in judged.rejected.values())),
-        rejected_path=refused if judged.rejected else None,
+        rejected_path=f"{out}.rejected" if judged.rejected else None,
         left=judged.left,
-        requests=client.usage.requests,
-        tokens=client.usage.tokens,
-        from_cache=client.usage.from_cache,
         mean_points={name: round(float(column.mean()), 4) for name, column in columns.items()},
         distribution={
-            name: np.bincount(column, minlength=top + 1).tolist() for (name, column), top in counts
+            name: np.bincount(column, minlength=top + 1).tolist() for (name, column), top in counted
         },
     )
 

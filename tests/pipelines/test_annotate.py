@@ -190,8 +190,10 @@ def test_what_it_may_cost_is_said_before(fake, job, out, capsys):
 def test_what_is_said_in_the_end(job, out):
     said = render(annotate(job(documents=20), str(out)), str(out))
     assert re.search(r"^clarity +0\.\d\d  \d+ \d+$", said, re.M)
-    assert f"20 documents in {out};" in said
-    assert "--dimension clarity=0:1" in said
+    assert f"20 documents in {out}\n" in said
+    assert re.search(
+        rf"mixcurate train-quality {out} --workdir \S+/work .* --dimension clarity=0:1", said
+    )
     assert "20 requests, 300 tokens; 0 answers were there already" in said
 
 
