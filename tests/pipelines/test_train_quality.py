@@ -5,19 +5,21 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
 from mixcurate.errors import InputError, OutputError, RequestError
 from mixcurate.io import partfiles
 from mixcurate.io.head_file import read_head_file
+from mixcurate.io.labels_file import read_labels
 from mixcurate.io.workdir import Part, Success, Workdir
 from mixcurate.kernels import head_metrics, heads
 from mixcurate.models.encoders import EmbedParams
 from mixcurate.models.resolve import resolve
 from mixcurate.recipe_file import dump_recipe, load_recipe
 from pipelines.head_card import plain
-from pipelines.labelled_vectors import run_encoder
+from pipelines.labelled_vectors import run_encoder, vectors_by_id
 from pipelines.train_quality import TrainOptions, render, train
 from tests.transforms.small_workdir import write_documents, write_vectors
 
@@ -106,7 +108,7 @@ def test_heads_learn_from_labels_by_id(run):
 def test_figures_are_of_a_head_that_has_not_seen_the_documents(run):
     rows = judged(run)
     done = trained(rows, seed=3)
-    keys = partfiles.pa.array([row["id"] for row in rows])
+    keys = pa.array([row["id"] for row in rows])
     test = head_metrics.held_out(keys, 3, 0.2)
     vectors = np.stack(list(run.values()))
     labels = np.array([[row["clear"], row["depth"]] for row in rows], np.float64)
@@ -162,6 +164,23 @@ def test_what_cannot_be_used_is_listed_with_its_line(run):
     assert "1 documents the run does not have: head.safetensors.rejected" in render(done)
     trained(judged(run)[:150])
     assert not Path("head.safetensors.rejected").exists()
+
+
+def test_of_documents_with_one_id_the_first_counts(run):
+    home = Workdir("run")
+    table = partfiles.read_table(home.part("ingest", "b"))
+    ids = ["a-0000", "b-0001", "b-0001", *table.column("id").to_pylist()[3:]]
+    table = table.set_column(table.column_names.index("id"), "id", pa.array(ids))
+    partfiles.write_table(home.part("ingest", "b"), table)
+    labels = read_labels(write_lines("labels.jsonl", judged(run)[::-1]), by="id")
+    found = vectors_by_id(labels, home)
+    keys = labels.keys.to_pylist()
+    assert [one for one, known in zip(keys, found.known, strict=True) if not known] == [
+        "b-0002",
+        "b-0000",
+    ]
+    expected = [run[one] if one not in ("b-0002", "b-0000") else np.zeros(12) for one in keys]
+    np.testing.assert_array_equal(found.vectors, expected)
 
 
 def test_labels_of_another_run_are_told(run):
