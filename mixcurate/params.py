@@ -93,6 +93,8 @@ RUBRIC: dict[str, RubricDimension] = {
 class AnnotatorParams(EndpointParams):
     """A language model that judges a sample of the documents by a rubric (SampleMix, 2.2)."""
 
+    max_requests: PositiveInt = 3_000
+    """No more requests than this in a run; answers from the cache are free."""
     documents: PositiveInt = 2_000
     """Documents that are labelled: those with the smallest hash of seed and id."""
     max_characters: PositiveInt = 6_000

@@ -16,6 +16,7 @@ from mixcurate.transforms.diversity import (
     DiversityPlan,
     MeasurePart,
     diversity_path,
+    read_clusters,
 )
 from mixcurate.transforms.fit import fit_note_path
 from mixcurate.transforms.tasks import Split, Task, split
@@ -198,7 +199,11 @@ def _seconds(work: _Work, tasks: Split) -> float:
 def _write_note(work: _Work) -> None:
     """What is written last: the step has ended."""
     fit = storage.read_json(diversity_path(work.job.workdir, "fit.json"))
-    for text in fit["notes"]:
+    notes = list(fit["notes"])
+    alone = int((read_clusters(work.job.workdir).n_documents == 1).sum())
+    if alone:
+        notes.append(f"documents alone in their cluster: {alone:,}; their diversity is 0")
+    for text in notes:
         work.job.reporter.say(f"score: diversity: {text}")
     about = {
         "fingerprint": work.mark,
@@ -207,6 +212,6 @@ def _write_note(work: _Work) -> None:
         "documents": work.documents,
         "sample": fit["sample"],
         "own": work.plan.k is not None,
-        "notes": [*work.notes, *fit["notes"]],
+        "notes": [*work.notes, *notes],
     }
     storage.write_json(diversity_path(work.job.workdir, "note.json"), about)

@@ -198,4 +198,5 @@ def recipe_fingerprint(recipe: Recipe) -> str:
     asked["output"].pop("path")
     for where in ("accelerator", "min_ram", "reuse"):  # where it runs, and what that saves
         asked["embed"].pop(where)
+    asked["score"].pop("annotator")  # a tool beside the stages: what comes of it is a head
     return fingerprint(repr(sorted(asked.items())))

@@ -21,8 +21,6 @@ _TEMPERATURE = 0.7
 _PROMPTS_AT_ONCE = 16
 #: So many answers of no use before the first useful one: the model cannot do it.
 _HOPELESS = 50
-#: How the client's reasons begin when the budget is spent.
-_OVER_BUDGET = ("max_requests ", "max_tokens ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +90,7 @@ class Judging:
         """Note what came of a document; False if it is worth another try."""
         judged = self._judged
         judged.rejected.pop(place, None)
-        if answer.problem.startswith(_OVER_BUDGET):
+        if answer.over_budget:
             judged.left += 1
             return True
         if answer.problem:  # even where requests have been repeated: things may change

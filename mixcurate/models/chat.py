@@ -48,6 +48,8 @@ class Answer:
     """Whether it was there already and cost nothing."""
     problem: str = ""
     """Why there is no text; empty where there is one."""
+    over_budget: bool = False
+    """Whether it was not asked, since the budget is spent."""
 
 
 @dataclasses.dataclass
@@ -185,7 +187,9 @@ class ChatClient:
         except (RefusedError, TemporaryError, BudgetSpentError) as error:
             if isinstance(error, TemporaryError):
                 self._note_failure(error, stop)
-            return self._count(Answer("", 0, 0, from_cache=False, problem=str(error)))
+            spent = isinstance(error, BudgetSpentError)
+            answer = Answer("", 0, 0, from_cache=False, problem=str(error), over_budget=spent)
+            return self._count(answer)
         except BaseException:
             stop.set()
             raise

@@ -167,11 +167,11 @@ def test_a_hidden_layer_learns_what_a_line_cannot():
 
 @pytest.mark.parametrize("hidden", [None, 3])
 def test_the_result_is_a_function_of_documents_and_seed(hidden):
-    vectors, labels = planted(150, TERNARY, d=6)
+    vectors, labels = planted(60, TERNARY, d=4)
     labels = np.hstack([labels, (labels > 0) * 1.0])
     labels[::5, 0] = np.nan
     order = np.random.default_rng(3).permutation(len(vectors))
-    groups = np.arange(150) // 3
+    groups = np.arange(60) // 3
 
     def fitted(rows, seed):
         return fit(

@@ -24,10 +24,12 @@ class FastTextFile:
         seed: int = 3,
         quantised: bool = False,
         ngrams: int = 2,
+        words: Sequence[str] = WORDS,
     ) -> None:
         random = np.random.default_rng(seed)
+        self.words = tuple(words)
         self.labels, self.buckets, self.dim, self.ngrams = tuple(labels), buckets, dim, ngrams
-        self.input = random.normal(size=(len(WORDS) + buckets, dim)).astype(np.float32)
+        self.input = random.standard_normal((len(words) + buckets, dim), np.float32)
         self.output = random.normal(size=(len(labels), dim)).astype(np.float32)
         self.codes: np.ndarray | None = None
         if quantised:  # in parts of two numbers, each one of 256 pairs
@@ -36,19 +38,17 @@ class FastTextFile:
             self.centroids = random.normal(size=(self.parts, 256, 2)).astype(np.float32)
             picked = [self.centroids[part, self.codes[:, part]] for part in range(self.parts)]
             self.input = np.concatenate(picked, axis=1)
-        self.header: dict[str, int] = {}
 
     def args(self) -> list[int]:
         """dim, ws, epoch, minCount, neg, wordNgrams, loss, model, bucket, minn, maxn, lrUpdate."""
         return [self.dim, 5, 1, 1, 5, self.ngrams, 3, 3, self.buckets, 0, 0, 100]
 
     def dictionary(self) -> bytes:
-        size = len(WORDS) + len(self.labels)
-        found = struct.pack("<iiiqq", size, len(WORDS), len(self.labels), 1_000, -1)
-        for kind, names in ((0, WORDS), (1, self.labels)):
-            for name in names:
-                found += name.encode() + b"\0" + struct.pack("<qb", 10, kind)
-        return found
+        size = len(self.words) + len(self.labels)
+        found = [struct.pack("<iiiqq", size, len(self.words), len(self.labels), 1_000, -1)]
+        for kind, names in ((0, self.words), (1, self.labels)):
+            found += [name.encode() + b"\0" + struct.pack("<qb", 10, kind) for name in names]
+        return b"".join(found)
 
     def matrix(self) -> bytes:
         shape = struct.pack("<qq", *self.input.shape)
@@ -61,7 +61,7 @@ class FastTextFile:
     def to_bytes(self) -> bytes:
         head = struct.pack("<ii", MAGIC, 12) + struct.pack("<12id", *self.args(), 1e-4)
         output = b"\0" + struct.pack("<qq", *self.output.shape) + self.output.tobytes()
-        return head + self.dictionary() + self.matrix() + output
+        return b"".join([head, self.dictionary(), self.matrix(), output])
 
     def write(self, path: Path) -> Path:
         path.write_bytes(self.to_bytes())
@@ -73,10 +73,10 @@ class FastTextFile:
             line = line.replace(blank, " ")
         tokens = [token for token in line.split(" ") if token] + [EOS]
         hashes = [_hash(token.encode()) for token in tokens]
-        rows = [WORDS.index(token) for token in tokens if token in WORDS]
+        rows = [self.words.index(token) for token in tokens if token in self.words]
         for first, second in zip(hashes, hashes[1:], strict=False):
             if self.ngrams > 1:
-                rows.append(len(WORDS) + _bigram(first, second) % self.buckets)
+                rows.append(len(self.words) + _bigram(first, second) % self.buckets)
         hidden = self.input[rows].astype(float).mean(axis=0)
         powers = np.exp(self.output.astype(float) @ hidden)
         return powers / powers.sum()

@@ -202,6 +202,7 @@ def test_more_clusters_than_documents_are_one_for_each_that_differs(recipe: Path
     alone = np.bincount(number[pool])[number[pool]] == 1
     assert alone.mean() > 0.8
     np.testing.assert_allclose(diversity[pool][alone], 0, atol=1e-6)
+    assert f"alone in their cluster: {alone.sum()}; their diversity" in str(note(job)["notes"])
 
 
 def test_documents_that_are_all_alike_have_no_diversity(job: Path) -> None:
