@@ -95,7 +95,7 @@ def _fill(workdir: Workdir, place: Place, found: Section) -> None:
     plan = _json(workdir.path("plan.json"))
     if "plan" not in found["waiting"] and plan is not None:
         found["plan"] = drawn_of(workdir, place, found, plan, recipe.get("mixture") or {})
-        found["corpus"] = _corpus(workdir, found["plan"])
+        found["corpus"] = _corpus(workdir, plan, found)
 
 
 def read_row(path: str, row: int, columns: list[str] | None = None) -> Section | None:
@@ -196,11 +196,18 @@ def _diversity(workdir: Workdir, part: str, row: int, scores: Section) -> Sectio
     }
 
 
-def _corpus(workdir: Workdir, plan: Section) -> Section | None:
+def _corpus(workdir: Workdir, plan: Section, found: Section) -> Section | None:
+    """Copies in the corpus, unless it was written of another plan."""
     done = workdir.success("materialize")
     if done is None:
         return None
-    return {"path": done.details.get("corpus"), "copies": plan["stored"]}
+    if done.tokens != plan["tokens"]:
+        found["notes"].append(
+            f"the corpus in {done.details.get('corpus')} was written of an earlier plan; "
+            f"run mixcurate materialize to write this one"
+        )
+        return None
+    return {"path": done.details.get("corpus"), "copies": found["plan"]["stored"]}
 
 
 def _verdict(found: Section) -> str:

@@ -225,19 +225,27 @@ def _plan(section: Section) -> Iterator[str]:
         yield "  this strategy draws the documents of a domain alike: its weight is not used"
     if section["licence_factor"] != 1:
         yield f"  its licence has the factor {_number(section['licence_factor'])}: another hash"
+    yield _fact(
+        "threshold", f"{_number(section['threshold'])}: a copy with a key up to it is drawn"
+    )
     for one in section["keys"]:
-        shape = ""
-        if section["method"] == "samplemix":
-            shape = (
-                f" = ({one['copy']} - {_number(section['hash'])}) / {_number(section['weight'])}"
-            )
-        verb = "up to" if one["drawn"] else "beyond"
-        drawn = "drawn" if one["drawn"] else "not drawn"
+        verb = "drawn" if one["drawn"] else "not drawn"
         yield (
-            f"  copy {one['copy']}: key {_number(one['key'])}{shape}, {verb} the threshold "
-            f"{_number(section['threshold'])}: {drawn}"
+            f"  key of copy {one['copy']} = {_key(section, one['copy'])} = "
+            f"{_number(one['key'])}: {verb}"
         )
     yield f"  copies = {section['computed']} {_stored(section)}"
+
+
+def _key(section: Section, copy: int) -> str:
+    """How the key of a copy follows from the hash and the weight."""
+    value, weight = _number(section["hash"]), _number(section["weight"])
+    if section["method"] == "gumbel":
+        return f"{copy - 1} + s / (1 + s) with s = -log(1 - {value}) / {weight}"
+    if section["method"] == "soft_cap":
+        penalty = _number(section["penalty"])
+        return f"(exp({penalty} x ({copy} - {value})) - 1) / ({penalty} x {weight})"
+    return f"({copy} - {value}) / {weight}"
 
 
 def _corpus(section: Section) -> Iterator[str]:

@@ -179,6 +179,7 @@ def drawn_of(
         "hash": float(hashing.unit_interval(key)[0]),
         "licence_factor": factor,
         "method": rule.method,
+        "penalty": rule.penalty,
         "keys": keys,
         "computed": drawn,
         "stored": _selected(workdir, place),

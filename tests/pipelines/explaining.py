@@ -186,7 +186,7 @@ class Scored:
             | {"epochs": 1.5, "threshold": {"key": thresholds[i], "tie": 0}}
             for i, name in enumerate(NAMES)
         ]
-        plan = {"strategy": strategy, "seed": SEED, "domains": rows}
+        plan = {"strategy": strategy, "seed": SEED, "tokens": 1, "domains": rows}
         storage.write_json(self.workdir.path("plan.json"), plan)
         for number, part in enumerate(PARTS):
             mine = drawn[DOCUMENTS * number : DOCUMENTS * (number + 1)]

@@ -85,7 +85,7 @@ def test_the_arithmetic_can_be_repeated_by_hand(scored: Callable[[str], Scored])
     for line in render(explain(job.root, job.ids[i])).splitlines():
         if " = " not in line or "strategy" in line:
             continue
-        _, *steps = line.split(":")[0].replace("(as stored)", "").split(" = ")
+        _, *steps = line.split(":", maxsplit=1)[0].replace("(as stored)", "").split(" = ")
         if len(steps) == 2:
             formula = steps[0].replace(" x ", " * ").replace("exp", "math.exp")
             assert eval(formula, {"math": math}) == pytest.approx(float(steps[1]), rel=1e-4), line
@@ -113,6 +113,36 @@ def test_the_plan_draws_by_keys(scored: Callable[[str], Scored]) -> None:
         assert [key for key, _ in shown] == pytest.approx(keys)
         assert [below for _, below in shown] == [key <= limit for key in keys]
         assert len(shown) == min(drawn[i] + 1, 12)
+
+
+def test_a_corpus_of_an_earlier_plan(tmp_path: Path) -> None:
+    job = Scored(tmp_path)
+    job.plan([0.4] * 3, [0] * len(job.ids))
+    plan = storage.read_json(job.workdir.path("plan.json"))
+    storage.write_json(job.workdir.path("plan.json"), plan | {"tokens": 2})
+    found = explain(job.root, job.ids[0])
+    assert found["corpus"] is None
+    assert "note: the corpus in runs/corpus was written of an earlier plan" in render(found)
+
+
+@pytest.mark.parametrize("name", ["soft_cap", "gumbel"])
+def test_keys_of_other_methods(scored: Callable[[str], Scored], name: str) -> None:
+    job = scored(name)
+    i = job.domain.index(1)
+    v, weight, penalty = job.hash(i), job.weight[i], job.settings["penalty"]
+    wait = -math.log(1 - v) / weight
+    keys = {
+        "soft_cap": [math.expm1(penalty * (j - v)) / (penalty * weight) for j in (1, 2)],
+        "gumbel": [j + wait / (1 + wait) for j in (0, 1)],
+    }[name]
+    drawn = [0] * len(job.ids)
+    drawn[i] = 1
+    job.plan([(keys[0] + keys[1]) / 2] * 3, drawn)
+    found = explain(job.root, job.ids[i])
+    assert [one["key"] for one in found["plan"]["keys"]] == pytest.approx(keys)
+    assert agree(found)
+    shown = {"soft_cap": "(exp(0.4 x (1 - ", "gumbel": "0 + s / (1 + s) with s = -log(1 - "}
+    assert shown[name] in render(found)
 
 
 def test_a_plan_that_draws_alike(tmp_path: Path) -> None:
