@@ -71,7 +71,7 @@ ONE_PROBLEM = {
     ),
     "unknown key that is a number": (
         "score:\n  4: 5\n",
-        "6: score.4: unknown key; valid: weight",
+        "6: score.4: unknown key; valid: annotator, diversity, quality, weight",
     ),
     "bad word": (
         "mixture:\n  strategy: samplmix\n",
@@ -496,7 +496,7 @@ RECIPES = st.fixed_dictionaries(
                 "part_bytes": st.sampled_from(["1KB", "3.5MiB", 12]),
             },
         ),
-        "score": st.fixed_dictionaries({"weight": st.fixed_dictionaries({"tau": normal(0, 1e20)})}),
+        "score": st.fixed_dictionaries({"weight": st.fixed_dictionaries({"tau": normal(0.001, 1e20)})}),
         "mixture": st.fixed_dictionaries(
             {
                 "strategy": st.just("explicit"),
