@@ -213,12 +213,17 @@ def test_too_few_labels_are_told(run):
 
 
 def test_the_labels_are_never_overwritten(run):
-    labels = write_lines("head.rejected", judged(run))
-    Path("head.rejected").rename("head.jsonl")
+    labels = write_lines("head.jsonl", judged(run))
     Path("link.md").symlink_to("head.jsonl")
-    for out in ("head.jsonl", "link.safetensors"):
-        with pytest.raises(OutputError, match=r"head.jsonl holds the labels"):
-            train("head.jsonl", out, workdir="run", options=TrainOptions(dimensions=("clear",)))
+    Path("alias.jsonl").symlink_to("head.jsonl")
+    options = TrainOptions(dimensions=("clear",))
+    for given, out in (
+        ("head.jsonl", "head.jsonl"),
+        ("head.jsonl", "link.safetensors"),
+        ("alias.jsonl", "head.jsonl"),
+    ):
+        with pytest.raises(OutputError, match=r"\.jsonl holds the labels"):
+            train(given, out, workdir="run", options=options)
     with pytest.raises(OutputError, match="is a folder"):
         train(labels, "run", workdir="run")
     assert len(Path("head.jsonl").read_text().splitlines()) == 240
