@@ -96,29 +96,29 @@ class FastTextClassifier:
         if not line:
             return float("nan")
         try:
-            found = self._model.predict(line + "\n", _ALL, _ANY, "strict")
+            found = self._predict(line)
         except RuntimeError:  # it has met a value that is not finite
             return float("nan")
         if not found:
             return float("nan")
-        weights, total = self._worth, 0.0
-        mass = 0.0
-        for probability, label in found:
-            total += probability * weights.get(label, 0.0)
-            mass += probability
-        if self._spec.output == "expected":
-            total /= mass or float("nan")  # those of fastText add up to one but for rounding
-        return total
+        total = sum(probability * self._worth.get(label, 0.0) for probability, label in found)
+        if self._spec.output == "expected":  # of one: probabilities do not quite add up to it
+            total /= sum(probability for probability, _ in found) or float("nan")
+        return float(total)
+
+    def _predict(self, line: str) -> list[tuple[float, str]]:
+        """Probability and name of each label that the model gives."""
+        try:
+            found = self._model.predict(line + "\n", _ALL, _ANY, "strict")
+        except TypeError:  # lone surrogates, which UTF-8 cannot hold
+            clean = line.encode("utf-8", "replace").decode()
+            found = self._model.predict(clean + "\n", _ALL, _ANY, "strict")
+        return list(found)
 
 
 def one_line(text: str) -> str:
     """A text as fastText is to read it; empty if the text is blank."""
-    line = " ".join(text.strip().splitlines())
-    try:
-        line.encode()
-    except UnicodeEncodeError:  # lone surrogates, which UTF-8 cannot hold
-        return line.encode("utf-8", "replace").decode()
-    return line
+    return " ".join(text.strip().splitlines())
 
 
 def _worth(spec: ClassifierSpec, labels: tuple[str, ...]) -> dict[str, float]:

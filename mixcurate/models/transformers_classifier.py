@@ -37,8 +37,8 @@ from mixcurate.models.torch_lanes import ModelTokenizer, TorchLanes
 _STEPS = 1 << 12
 
 #: How near to the middle between two steps, in shares of the range, a score may come before its
-#: text is read again: several times what padding was measured to change in fp32.
-_MARGIN = 2.0**-18
+#: text is read again: ten times and more of what padding was measured to change in fp32.
+_MARGIN = 2.0**-19
 
 #: What a model has to give finite values for, of very different lengths.
 _PROBES = ["A short sentence that any model of text can read.", "word " * 600, "Three words here."]
@@ -161,9 +161,12 @@ class TransformersClassifier:
         sequences = lanes.tokenizer.tokenize(_PROBES)
         rows = np.arange(len(_PROBES))
         try:
-            alone = self._shares(lanes.alone(sequences, rows))
+            logits = lanes.alone(sequences, rows)
+            if logits.shape[1:] != (lanes.dimension,):
+                raise ValueError(f"it gives numbers of shape {logits.shape} for {len(rows)} texts")
+            alone = self._shares(logits)
             padded = self._shares(lanes.together(sequences, rows))
-        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"{spec.where}: model: {spec.model!r} cannot read plain texts of up to "
                 f"{lanes.tokenizer.max_tokens} tokens: {error}; if that is more than the model was "

@@ -146,7 +146,7 @@ def test_what_could_be_rounded_either_way_is_read_alone(classes, monkeypatch):
 @given(st.floats(-0.1, 1.1), st.floats(-0.99, 0.99))
 @settings(max_examples=200, deadline=None)
 def test_noise_below_the_margin_changes_no_score(alone, noise):
-    padded = np.array([alone + noise * 2.0**-18])
+    padded = np.array([alone + noise * transformers_classifier._MARGIN])
     again = transformers_classifier._is_near(padded)
     settled = np.where(again, [alone], padded)
     assert stepped(settled, 0, 1) == stepped(np.array([alone]), 0, 1)
