@@ -59,7 +59,7 @@ class Trained:
     labels_digest: str
     dimensions: list[TrainedDimension]
     documents: int
-    """That the heads were fitted on."""
+    """With a label and a vector; of more than about 100,000 a part is fitted on (``heads.fit``)."""
     held_out: int
     """Of these, those that heads were measured on before."""
     groups: int | None
