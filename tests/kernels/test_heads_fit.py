@@ -132,3 +132,20 @@ def test_the_fit_is_that_of_scikit_learn(penalty):
     ((weight, bias),) = head.layers
     np.testing.assert_allclose(weight[:, -1], model.coef_[0], atol=2e-3)
     np.testing.assert_allclose(bias[-1], model.intercept_[0], atol=2e-3)
+
+
+def test_rows_and_folds_are_a_function_of_content_and_seed():
+    vectors, labels = planted(90, BINARY)
+    vectors[60:] = vectors[:30]
+    shuffled = np.random.default_rng(0).permutation(90)
+    rows, folds = heads_fit.choose_rows(vectors, labels, None, np.arange(90), 1, 4)
+    again, same = heads_fit.choose_rows(
+        vectors[shuffled], labels[shuffled], None, np.arange(90), 1, 4
+    )
+    np.testing.assert_array_equal(vectors[rows], vectors[shuffled][again])
+    np.testing.assert_array_equal(labels[rows], labels[shuffled][again])
+    np.testing.assert_array_equal(folds, same)
+    fold_of = dict(zip(rows.tolist(), folds.tolist(), strict=True))
+    assert all(fold_of[row] == fold_of[row + 60] for row in range(30))
+    other, _ = heads_fit.choose_rows(vectors, labels, None, np.arange(90), 1, 5)
+    assert not np.array_equal(rows, other)
