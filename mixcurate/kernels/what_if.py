@@ -151,18 +151,22 @@ def expected_copies(plane: Plane, draw: Draw, alpha: float, tau: float) -> Float
         alpha: share of diversity against quality.
         tau: temperature.
     """
-    p = alpha * plane.diversity + (1 - alpha) * plane.quality
     size = (plane.documents if draw.exact == "documents" else plane.tokens).astype(np.float64)
     share = draw.target / max(float(size.sum()), 1)
-    copies = np.zeros(len(p))
+    place = plane.quality_bin.astype(np.int64) * BINS + plane.diversity_bin
+    copies = np.zeros(len(place))
     for rows in _groups(plane, draw):
         # bins of one place differ in nothing that counts here: solved once for all domains
-        place = plane.quality_bin[rows].astype(np.int64) * BINS + plane.diversity_bin[rows]
-        places, first, inverse = np.unique(place, return_index=True, return_inverse=True)
-        sizes = np.bincount(inverse, size[rows], len(places)).astype(np.float64)
-        height = p[rows][first]
-        weight = np.maximum(np.exp((height - height.max()) / tau), LEAST_WEIGHT)
-        copies[rows] = _copies(weight, sizes, share * float(sizes.sum()), draw.rule)[inverse]
+        mine = place[rows]
+        sizes = np.bincount(mine, size[rows], BINS * BINS)
+        there = np.flatnonzero(np.bincount(mine, minlength=BINS * BINS))
+        quality, diversity = (there // BINS + 0.5) / BINS, (there % BINS + 0.5) / BINS
+        p = alpha * diversity + (1 - alpha) * quality
+        weight = np.maximum(np.exp((p - p.max()) / tau), LEAST_WEIGHT)
+        found = np.zeros(BINS * BINS)
+        target = share * float(sizes.sum())
+        found[there] = _copies(weight, sizes[there].astype(np.float64), target, draw.rule)
+        copies[rows] = found[mine]
     return copies
 
 
