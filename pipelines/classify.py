@@ -144,7 +144,7 @@ def _located(job: Job, params: ClassifierParams) -> ClassifierParams:
     if not storage.is_local(path):
         return params
     beside = os.path.isdir(os.path.dirname(path))  # a path with a slip in its last name
-    if beside or params.model.startswith(".") or path.endswith((".bin", ".ftz")):
+    if beside or params.model.startswith("."):
         return params.model_copy(update={"model": os.path.abspath(path)})
     return params
 

@@ -148,17 +148,37 @@ def _find(name: str, model: str, revision: str | None) -> tuple[str, str | None]
     if os.path.isfile(model):
         return model, None
     path = Path(model)
-    like_a_path = path.is_absolute() or model.startswith(".") or path.suffix in _FASTTEXT_FILES
+    like_a_path = path.is_absolute() or model.startswith(".")
+    if path.suffix in _FASTTEXT_FILES and model.count("/") > 1 and not like_a_path:
+        return _hub_file(name, model, revision)
     if not path.is_dir() and "://" not in model and (like_a_path or model.count("/") != 1):
         beside = [entry.name for entry in path.parent.glob("*")] if path.parent.is_dir() else []
         hint = nearest(path.name, beside[:1_000])
         raise InputError(
             f"{place(name)}: model: there is no file or folder {model!r} on this machine"
             + f"; {hint}" * hint.startswith("did")
-            + " (a model of the hub is named owner/model)"
+            + " (on the hub: owner/model, or owner/model/file.bin)"
         )
     with told_of(name):
         return find_model(model, revision)
+
+
+def _hub_file(name: str, model: str, revision: str | None) -> tuple[str, str]:
+    """One file of a hub model that has several, and the model's commit."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    owner, repository, file = model.split("/", 2)
+    try:
+        path = huggingface_hub.hf_hub_download(f"{owner}/{repository}", file, revision=revision)
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        at = f" at revision {revision}" if revision else ""
+        first = (str(error).strip() or repr(error)).splitlines()[0]
+        raise InputError(
+            f"{place(name)}: model: {model!r} is no file on this machine, and the model hub does "
+            f"not give it{at}: {first}"
+        ) from error
+    return path, Path(path).parents[file.count("/")].name
 
 
 def _kind(params: ClassifierParams, path: str) -> str:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not has_package("fasttext"), reason="needs fastt
 TEXTS = [*REAL, *ODD, "the theorem proof river", "buy now\ncheap offers", "zebra", "a\0b the"]
 
 
-def params(path: Path, **changes: object) -> ClassifierParams:
+def params(path: Path | str, **changes: object) -> ClassifierParams:
     return ClassifierParams(**({"name": "hq", "model": str(path), "label": "hq"} | changes))
 
 
@@ -135,6 +135,25 @@ def test_a_folder_with_one_file_is_that_file(tmp_path):
     FastTextFile(seed=4).write(tmp_path / "b.ftz")
     with pytest.raises(InputError, match=r"has a\.bin, b\.ftz; name the file itself"):
         text_classifier.check(params(tmp_path))
+
+
+def test_a_file_of_a_hub_model_is_named_with_it(tmp_path, monkeypatch):
+    commit = tmp_path / "snapshots" / "0123abcd"
+    (commit / "en").mkdir(parents=True)
+    FastTextFile().write(commit / "en" / "quality.bin")
+
+    def download(repository: str, file: str, revision: str | None) -> str:
+        assert (repository, revision) == ("owner/classifiers", "main")
+        return str(commit / file)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    named = params("owner/classifiers/en/quality.bin", revision="main")
+    spec = text_classifier.resolve(named)
+    assert (spec.kind, spec.revision) == ("fasttext", "0123abcd")
+    assert text_classifier.load(spec, 1).window > 0
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"is no file on this machine, and the model hub does not"):
+        text_classifier.check(params("owner/classifiers/en/quality.bin"))
 
 
 def test_without_the_package_the_line_that_installs_it_is_told(tmp_path, monkeypatch):
