@@ -46,6 +46,11 @@ def test_a_prediction_that_is_right_on_average_is_calibrated():
     assert [one.n for one in found.reliability] == [2, 2]
 
 
+def test_the_table_goes_by_tenths():
+    values = np.random.default_rng(0).permutation(100) / 50
+    assert [one.n for one in measured(values, np.ones(100)).reliability] == [10] * 10
+
+
 def test_labels_between_points_are_decided_by_the_nearest():
     found = measured([0, 0, 0, 0], [0.4, 0.5, 1.0, 1.2], [0, 1, 1, 2])
     assert found.accuracy == 0.75
