@@ -22,7 +22,7 @@ class QualityParams(Params):
     """Our own four, from the signals of ingest: fluency, form, originality, substance."""
     heads: list[str] = Field([])
     """Files of `mixcurate train-quality`: dimensions from the embedding that is already there;
-    relative to the recipe. `default` is the head that comes with mixcurate."""
+    relative to the recipe."""
     classifiers: list[ClassifierParams] = Field([])
     """Models that read the text, each one dimension, each run as a step of its own."""
     carried: dict[Annotated[str, Field(pattern=r"""^[^"'\\]+$""")], Range] = Field({})
