@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from datasets import load_from_disk
 
+from mixcurate.io import partfiles
 from tests.documents import real_documents, write_jsonl
 from tests.pipelines.conftest import invoke
 
@@ -44,14 +45,23 @@ def quickstart(folder: Path) -> None:
     write_jsonl(folder / "runs/quickstart-input/reference.jsonl", real_documents(250))
 
 
+def an_id(workdir: Path) -> str:
+    part = min((workdir / "documents").glob("part-*.parquet"))
+    return str(partfiles.read_table(str(part), ["id"]).column("id")[0])
+
+
 def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quickstart(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert invoke("run", "configs/quickstart.yaml").exit_code == 0
+    texts = real_documents(120)
+    labels = [{"text": text["text"], "useful": row % 2} for row, text in enumerate(texts)]
+    write_jsonl(tmp_path / "my-labels.jsonl", labels)
+    document = an_id(tmp_path / "runs/quickstart")
     shown = list(shown_commands())
     assert {words[0] for words in shown} >= {"inspect", "verify", "report", "run", "init", "schema"}
     for words in shown:
-        small = [word.replace("800_000", "3_000") for word in words]
+        small = [document if word == "ID" else word.replace("800_000", "3_000") for word in words]
         result = invoke(*small)
         assert result.exit_code == 0, f"{words}: {result.output}"
         assert result.stdout.strip(), f"{words} says nothing"
