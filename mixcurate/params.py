@@ -109,20 +109,21 @@ class ClassifierParams(Params):
     name: DimensionName
     """Name of the dimension."""
     model: str
-    """A folder, a fastText file (`.bin`, `.ftz`), or a name on the Hugging Face hub; a path is
-    relative to the recipe."""
+    """A folder, a fastText file (`.bin`, `.ftz`), or a name on the Hugging Face hub, or there
+    `owner/model/file.bin`; a path is relative to the recipe."""
     kind: Literal["auto", "transformers", "fasttext"] = "auto"
     """auto goes by the model: a file is fastText's."""
     revision: str | None = None
     """Commit of a hub model."""
     label: str | int | None = None
     """The class whose probability is the score, by name or number; null takes a model's only
-    output, or with several the expected class (0, 1, 2, ...)."""
+    output, or with several the expected class (0, 1, 2, ...); a fastText model's labels must then
+    be numbers."""
     range: tuple[float, float] | None = None
     """Least and greatest score, such as [0, 5]; what is beyond is cut to it. null: 0 to 1 for a
     probability, 0 to the last class for an expected class; a lone output needs it."""
     max_tokens: PositiveInt = 512
-    """Of a document that the model reads."""
+    """Of a document that a transformer reads; fastText reads all."""
     batch_tokens: PositiveInt | None = None
     """Tokens in one forward pass, padding included; null takes what suits the device."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -45,6 +45,11 @@ _OPTIONAL = {
     "gcsfs": ("gs:// paths", ("gcsfs",), "pip install 'mixcurate[gcp]'"),
     "openvino": ("embedding on a CPU, fast", ("openvino",), "pip install 'mixcurate[openvino]'"),
     "nncf": ("embedding in int8", ("nncf",), "pip install 'mixcurate[int8]'"),
+    "fasttext-predict": (
+        "fastText classifiers",
+        ("fasttext",),
+        "pip install 'mixcurate[fasttext]'",
+    ),
     "bokeh": ("the map in the report", ("bokeh",), "pip install 'mixcurate[map]'"),
     "s3fs": ("s3:// paths", ("s3fs",), "pip install 'mixcurate[s3]'"),
     "webdataset": ("reading tar shards", ("webdataset",), "pip install webdataset"),

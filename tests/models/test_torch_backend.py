@@ -11,7 +11,8 @@ from mixcurate.errors import InputError
 from mixcurate.models.embedded import encoder_folder
 from mixcurate.models.encoders import EncodeStats
 from mixcurate.models.resolve import load
-from mixcurate.models.torch_backend import TorchBackend, budget_for, token_budget_batches
+from mixcurate.models.torch_backend import TorchBackend
+from mixcurate.models.torch_lanes import budget_for, token_budget_batches
 from tests.models.encoding import (
     ODD,
     REAL,

@@ -17,7 +17,10 @@ ROOT = Path(__file__).parents[2]
 
 def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     result = invoke("--help")
-    commands = ("init", "run", *STAGES, "inspect", "verify", "report", "export", "doctor", "schema")
+    commands = (
+        "init", "run", *STAGES, "update", "label", "annotate", "train-quality", "explain",
+        "inspect", "verify", "report", "export", "doctor", "schema",
+    )  # fmt: skip
     assert result.exit_code == 0
     for command in commands:
         assert f"  {command} " in result.stdout
