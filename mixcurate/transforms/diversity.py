@@ -24,6 +24,7 @@ from mixcurate.kernels import diversity, kmeans
 from mixcurate.kernels.scoring import DiversityParams
 from mixcurate.kernels.semantic import unit_grid
 from mixcurate.transforms.cluster import assign_part
+from mixcurate.transforms.fit import normalise_rows
 from mixcurate.transforms.sample import SamplePart, gather_sample, rows_path, vectors_path
 from mixcurate.transforms.tasks import RunTask, Split, Task, create, task_name
 
@@ -138,7 +139,7 @@ class FitClusters(beam.DoFn):
         else:
             if len(sample) == 0:
                 raise JobError("no document of the pool has a vector; run the cluster stage again")
-            _normalise(sample)
+            normalise_rows(sample)
             found = kmeans.fit(
                 sample, k=min(plan.k, len(sample)), seed=plan.seed, iterations=ITERATIONS
             )
@@ -162,12 +163,6 @@ class FitClusters(beam.DoFn):
         rows = partfiles.read_table(rows_path(self._workdir, DIVERSITY), ["part", "row"])
         table = rows.take(pa.array(order)).append_column("cluster", pa.array(cluster[order]))
         partfiles.write_table(diversity_path(self._workdir, "neighbours.parquet"), table)
-
-
-def _normalise(sample: Float32Array) -> None:
-    """Make the rows unit vectors in their place: the sample is held once."""
-    for start in range(0, len(sample), _ROWS):
-        sample[start : start + _ROWS] = kmeans.normalise(sample[start : start + _ROWS])
 
 
 @dataclasses.dataclass(frozen=True)

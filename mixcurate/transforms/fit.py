@@ -77,7 +77,7 @@ class FitCentroids(beam.DoFn):
             )
         plan, path = self._plan, self._workdir.centroids
         if plan.params.metric == "cosine":
-            _normalise(sample)
+            normalise_rows(sample)
         about: dict[str, Any] = {
             "fingerprint": plan.mark,
             "metric": plan.params.metric,
@@ -137,7 +137,7 @@ class FitCentroids(beam.DoFn):
         partfiles.write_array(grouping_path(self._workdir), found)
 
 
-def _normalise(sample: npt.NDArray[np.float32]) -> None:
+def normalise_rows(sample: npt.NDArray[np.float32]) -> None:
     """Make the rows unit vectors in their place: the sample is held once."""
     for start in range(0, len(sample), 4_096):
         sample[start : start + 4_096] = kmeans.normalise(sample[start : start + 4_096])
