@@ -97,7 +97,7 @@ def compare_counts(folder: Path, files: list[Path], documents: int) -> bool:
             "inputs": [{"path": "in.jsonl"}],
             "ingest": {"filters": "none", "dedup": None, "part_documents": 2_000},
             "embed": {"model": str(folder / "model"), "backend": "static", "max_tokens": 512},
-            "cluster": {"k": 100, "prune": {"min_quality": 0.45}, "merge": {"domains": 8}},
+            "cluster": {"k": 100, "prune": None, "prototypes": 0.1, "merge": {"domains": 8}},
         }
         recipes[-1].write_text(yaml.safe_dump(recipe))
         mixcurate("run", recipes[-1], "--until", "score", "--quiet", *beam(workers))
