@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mixcurate.errors import PlanError
+from mixcurate.kernels import fixedpoint
 from mixcurate.kernels.hashing import UInt64Array, unit_interval
 
 Float32Array = npt.NDArray[np.float32]
@@ -136,6 +137,8 @@ WEIGHTS = np.dtype(
     ]
 )
 
+_SUMS = ("documents", "tokens", "low", "low_tokens")
+
 Bins = npt.NDArray[np.void]
 
 
@@ -146,25 +149,27 @@ def bin_weights(weight: Float32Array, tokens: Int64Array, domain: npt.NDArray[np
     the mantissa; their mean follows exactly from sums of the low bits, which are integers.
     """
     bits = weight.view(np.int32)
-    found = np.zeros(len(weight), WEIGHTS)
     low = (bits & ((1 << _LOW_BITS) - 1)).astype(np.int64)
-    found["domain"], found["bin"] = domain, bits >> _LOW_BITS
-    found["documents"], found["tokens"] = 1, tokens
-    found["low"], found["low_tokens"] = low, low * tokens
-    return merge_bins([found])
+    ones = np.ones(len(weight), np.int64)
+    return _binned(domain, bits >> _LOW_BITS, [ones, tokens, low, low * tokens])
 
 
 def merge_bins(pieces: list[Bins]) -> Bins:
     """One table of many, the same in any order."""
     records = np.concatenate([np.zeros(0, WEIGHTS), *pieces])
-    if len(records) == 0:
-        return records
-    key = records["domain"].astype(np.int64) << 32 | records["bin"]
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.diff(key[order], prepend=key[order[0]] - 1))
-    merged = records[order[starts]].copy()
-    for name in ("documents", "tokens", "low", "low_tokens"):
-        merged[name] = np.add.reduceat(records[name][order], starts)
+    sums = [np.ascontiguousarray(records[name]) for name in _SUMS]
+    return _binned(records["domain"], records["bin"], sums)
+
+
+def _binned(
+    domain: npt.NDArray[np.int32], place: npt.NDArray[np.int32], sums: list[Int64Array]
+) -> Bins:
+    """Sums by domain and bin."""
+    keys, totals = fixedpoint.sums_by_key(domain.astype(np.int64) << 32 | place, *sums)
+    merged = np.empty(len(keys), WEIGHTS)
+    merged["domain"], merged["bin"] = keys >> 32, keys & 0xFFFFFFFF
+    for name, total in zip(_SUMS, totals, strict=True):
+        merged[name] = total
     return merged
 
 

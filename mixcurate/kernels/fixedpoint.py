@@ -8,6 +8,9 @@ import numpy.typing as npt
 #: Values are stored as multiples of 2 ** -30; a sum of 2 ** 33 values of size one still fits int64.
 SCALE = 1 << 30
 
+#: Keys that span so many times their number are added up in an array of that length.
+_DENSE = 4
+
 
 def to_fixed(values: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
     """Round floats to int64 multiples of 1 / ``SCALE``."""
@@ -36,3 +39,29 @@ def sums_by_group(
     totals = np.zeros(n_groups, np.int64)
     np.add.at(totals, groups, values)
     return totals
+
+
+def sums_by_key(
+    keys: npt.NDArray[np.int64], *values: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.int64]]]:
+    """Exact sums of integers by any keys.
+
+    Args:
+        keys: int64 ``[n]``.
+        values: int64 ``[n]`` each.
+
+    Returns:
+        The different keys ``[m]``, rising, and of each of ``values`` its sums ``[m]``.
+    """
+    if len(keys) == 0:
+        return keys, list(values)
+    first = int(keys.min())
+    span = int(keys.max()) - first + 1
+    if span <= _DENSE * len(keys):  # no need to sort
+        place = keys - first
+        present = np.flatnonzero(np.bincount(place, minlength=span))
+        return present + first, [sums_by_group(value, place, span)[present] for value in values]
+    order = np.argsort(keys)
+    ordered = keys[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=ordered[0] - 1))
+    return ordered[starts], [np.add.reduceat(value[order], starts) for value in values]

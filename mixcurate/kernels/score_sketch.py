@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mixcurate.kernels import fixedpoint
+
 #: Equal bins of a score in [0, 1].
 BINS = 64
 
@@ -73,25 +75,52 @@ def sketch(part: Scored) -> pa.Table:
         part.copies.astype(np.int64),
         part.copies * part.tokens,
     ]
-    nowhere = pa.repeat("", n)
-    of_all, zero = np.full(n, -1, np.int32), np.zeros(n, np.int32)
+    names, source = _coded(part.source)
+    nowhere, zero = np.zeros(n, np.int64), np.zeros(n, np.int32)
     unit, diversity = (_bins(values) for values in part.units)
     quality = _bins(part.quality)
-    keys = {
-        "plane": (nowhere, part.domain, unit, diversity),
-        "sources": (part.source, of_all, quality, zero),
-        "domains_quality": (nowhere, part.domain, quality, zero),
-        "copies": (nowhere, part.domain, part.copies, zero),
-    }
-    return merge_sketches(
-        [
-            pa.Table.from_arrays(
-                [pa.repeat(kind, n), *(pa.array(k) for k in key), *(pa.array(s) for s in sums)],
-                schema=SKETCH,
-            )
-            for kind, key in keys.items()
-        ]
-    )
+    tables = [
+        _counted("copies", nowhere, [""], part.domain, part.copies, zero, sums),
+        _counted("domains_quality", nowhere, [""], part.domain, quality, zero, sums),
+        _counted("plane", nowhere, [""], part.domain, unit, diversity, sums),
+        _counted("sources", source, names, zero - 1, quality, zero, sums),
+    ]
+    return pa.concat_tables(tables)
+
+
+def _coded(source: pa.Array) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """The different sources in order, and the place of each document's among them."""
+    encoded = source.dictionary_encode()
+    names = encoded.dictionary.to_pylist()
+    order = sorted(range(len(names)), key=lambda place: str(names[place]).encode())
+    rank = np.empty(len(names), np.int64)
+    rank[order] = np.arange(len(names))
+    codes = rank[encoded.indices.to_numpy()] if len(source) else np.zeros(0, np.int64)
+    return [names[place] for place in order], codes
+
+
+def _counted(
+    kind: str,
+    source: npt.NDArray[np.int64],
+    names: list[str],
+    domain: npt.NDArray[np.int32],
+    first: npt.NDArray[np.int32],
+    second: npt.NDArray[np.int32],
+    sums: list[npt.NDArray[np.int64]],
+) -> pa.Table:
+    """One kind of the sketch of a part, sorted by its key, which is packed into one number."""
+    sizes = [int(part.max(initial=0)) + 2 for part in (domain, first, second)]
+    packed = source
+    for part, size in zip((domain, first, second), sizes, strict=True):
+        packed = packed * size + part + 1
+    keys, totals = fixedpoint.sums_by_key(packed, *sums)
+    columns = []
+    for size in reversed(sizes):
+        columns.insert(0, pa.array(keys % size - 1, pa.int32()))
+        keys = keys // size
+    place = pa.array(names, pa.string()).take(pa.array(keys))
+    found = [pa.repeat(kind, len(keys)), place, *columns, *(pa.array(total) for total in totals)]
+    return pa.Table.from_arrays(found, schema=SKETCH)
 
 
 def _bins(values: npt.NDArray[np.floating]) -> npt.NDArray[np.int32]:

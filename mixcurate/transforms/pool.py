@@ -52,6 +52,12 @@ class WeighPlan:
         return self.domains if self.params.within == "domain" else 1
 
     @property
+    def in_proportion(self) -> bool:
+        """Whether copies are a multiple of the weight, the same for all, whatever the weights."""
+        plain = self.params.method == "samplemix" and self.params.max_epochs is None
+        return plain and self.params.exact == "documents"
+
+    @property
     def rule(self) -> CopyRule:
         """How weights become copies."""
         return rule_of(self.params)
@@ -93,30 +99,53 @@ class Read:
     documents: Documents
 
 
-def read_part(workdir: Workdir, part: str, plan: WeighPlan) -> Read:
-    """What is known of one part's documents before weighing."""
+#: What the passes over the pool need of a document.
+_GATHERED = np.dtype(
+    [("domain", "<i4"), ("tokens", "<i4"), ("quality", "<f4"), ("diversity", "<f8")]
+)
+
+
+def gathered_path(workdir: Workdir, part: str) -> str:
+    """What the first pass leaves of a part for the others: they open one small file, not five."""
+    return workdir.path("_stages", SCORE, "gathered", f"part-{part}.npy")
+
+
+def gather_part(workdir: Workdir, part: str) -> None:
+    """Leave that file."""
     assigned = partfiles.read_table(workdir.part("cluster", part), ["domain"])
     tokens = partfiles.read_table(workdir.part("ingest", part), ["n_tokens"])
-    domain = assigned.column("domain").to_numpy()
+    rows = np.empty(assigned.num_rows, _GATHERED)
+    rows["domain"] = assigned.column("domain").to_numpy()
+    rows["tokens"] = tokens.column("n_tokens").to_numpy()
+    rows["quality"] = read_overall(workdir, part)
+    rows["diversity"] = read_diversity(workdir, part)
+    partfiles.write_array(gathered_path(workdir, part), rows)
+
+
+def read_part(workdir: Workdir, part: str, plan: WeighPlan) -> Read:
+    """What is known of one part's documents before weighing, once it is gathered."""
+    rows = partfiles.read_array(gathered_path(workdir, part))
+    domain = np.ascontiguousarray(rows["domain"])
     pool = domain >= 0
     mine = domain[pool]
     documents = Documents(
-        quality=read_overall(workdir, part)[pool].astype(np.float64),
-        diversity=read_diversity(workdir, part)[pool],
-        tokens=tokens.column("n_tokens").to_numpy()[pool].astype(np.int64),
+        quality=rows["quality"][pool].astype(np.float64),
+        diversity=rows["diversity"][pool],
+        tokens=rows["tokens"][pool].astype(np.int64),
         group=mine.astype(np.int64) if plan.groups > 1 else np.zeros(len(mine), np.int64),
     )
     return Read(pool, mine, documents)
 
 
 class MeasureExtent(beam.DoFn):
-    """How far the scores of a part reach."""
+    """Gather a part, and how far its scores reach."""
 
     def __init__(self, workdir: Workdir, plan: WeighPlan) -> None:
         self._workdir, self._plan = workdir, plan
 
     def process(self, part: str) -> Iterator[Extent]:
         """Yield its extent."""
+        gather_part(self._workdir, part)
         documents = read_part(self._workdir, part, self._plan).documents
         yield Extent.of(documents, self._plan.groups)
 
@@ -181,13 +210,16 @@ def merge_bins(pieces: Iterable[bytes]) -> bytes:
 
 
 def find_facts(
-    extent: Extent, ranks: Ranks | None, mean: Mean, bins: bytes, plan: WeighPlan
+    extent: Extent, ranks: Ranks | None, mean: Mean, bins: bytes | None, plan: WeighPlan
 ) -> PoolFacts:
     """The scale of each group's copies, with what came before.
 
     Raises:
         PlanError: the cap does not allow what the budget asks for.
     """
+    if bins is None:  # weights are one on average
+        amounts = targets(extent, plan) / np.maximum(extent.documents, 1)
+        return PoolFacts(extent, ranks, mean, tuple(Scale(float(amount)) for amount in amounts))
     records = np.frombuffer(bins, allocation.WEIGHTS)
     budget = targets(extent, plan)
     scales = []
@@ -250,8 +282,10 @@ def find_pool_facts(
     sums = parts | "Exponentials" >> beam.ParDo(SumPowers(workdir, plan), extent, ranks)
     total = sums | "Sum" >> beam.CombineGlobally(weights.merge_exponentials)
     mean = single(extents | "Mean" >> beam.Map(mean_of, single(total)))
-    binned = parts | "Bins" >> beam.ParDo(BinWeights(workdir, plan), extent, ranks, mean)
-    bins = single(binned | "Merge bins" >> beam.CombineGlobally(merge_bins))
+    bins = None
+    if not plan.in_proportion:
+        binned = parts | "Bins" >> beam.ParDo(BinWeights(workdir, plan), extent, ranks, mean)
+        bins = single(binned | "Merge bins" >> beam.CombineGlobally(merge_bins))
     facts = extents | "Facts" >> beam.Map(find_facts, ranks, mean, bins, plan)
     _ = facts | "Write facts" >> beam.Map(write_facts, workdir)
     return facts

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixcurate.kernels.fixedpoint import SCALE, from_fixed, sums_by_group, to_fixed
+from mixcurate.kernels.fixedpoint import SCALE, from_fixed, sums_by_group, sums_by_key, to_fixed
 
 VALUES = st.lists(st.floats(-1e4, 1e4), max_size=50)
 GROUPED = st.lists(st.tuples(st.floats(-1e4, 1e4), st.integers(0, 4)), max_size=50)
@@ -69,3 +69,25 @@ def test_a_sum_of_floats_would_not_do():
 
 def test_as_many_documents_as_promised_fit():
     assert 2**33 * int(to_fixed(np.array([1.0]))[0]) <= 2**63
+
+
+KEYED = st.lists(
+    st.tuples(
+        st.integers(-5, 40) | st.integers(-(2**62), 2**62),
+        st.integers(-(2**40), 2**40),
+        st.integers(0, 9),
+    ),
+    max_size=60,
+)
+
+
+@given(KEYED)
+@settings(max_examples=100, deadline=None)
+def test_sums_by_any_keys_are_those_of_a_dictionary(rows):
+    """Keys near each other are added up in an array, others are sorted."""
+    keys, first, second = (np.array([row[i] for row in rows], np.int64) for i in range(3))
+    found, (one, two) = sums_by_key(keys, first, second)
+    assert found.tolist() == sorted({row[0] for row in rows})
+    for key, total, other in zip(found.tolist(), one.tolist(), two.tolist(), strict=True):
+        mine = [row for row in rows if row[0] == key]
+        assert (total, other) == (sum(r[1] for r in mine), sum(r[2] for r in mine))

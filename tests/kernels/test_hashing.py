@@ -94,6 +94,25 @@ def test_slices_hash_like_the_rows_they_hold(texts, offset, length, wide):
     assert hashing.uniform_keys(part, 3, "x").tolist() == naive_keys(rows, 3, "x")
 
 
+IDS = st.lists(st.binary(min_size=16, max_size=16).map(bytes.hex), max_size=20)
+
+
+@given(IDS, st.integers(0, 20), st.integers(0, 2**64 - 1), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_ids_of_our_own_are_hashed_many_at_once_to_the_same_keys(ids, offset, seed, wide):
+    array = pa.array(ids, pa.large_string() if wide else pa.string())
+    part = array.slice(min(offset, len(ids)))
+    rows = ids[offset:]
+    assert hashing.uniform_keys(part, seed, "draw").tolist() == naive_keys(rows, seed, "draw")
+
+
+def test_many_ids_of_our_own_are_hashed_in_pieces_to_the_same_keys():
+    ids = hashing.document_ids("a", "b", np.arange(10_000))
+    assert hashing.uniform_keys(ids, 7, "x").tolist() == naive_keys(ids.to_pylist(), 7, "x")
+    one = pa.array([*ids.to_pylist()[:50], "an id of another length"])
+    assert hashing.uniform_keys(one, 7, "x").tolist() == naive_keys(one.to_pylist(), 7, "x")
+
+
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=20), st.randoms(use_true_random=False))
 @settings(max_examples=50, deadline=None)
 def test_keys_do_not_depend_on_order_or_chunks(ids, random):
