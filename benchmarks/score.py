@@ -21,7 +21,6 @@ import argparse
 import functools
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -153,12 +152,18 @@ def run_step(step: str, recipe: Path) -> dict[str, float]:
         "limit": functools.partial(read_and_multiply, job.workdir),
     }
     action = actions[step.split(maxsplit=1)[0].strip(",")]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     cpu, wall = time.process_time(), time.perf_counter()
     action()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"cpu": cpu, "wall": wall, "peak": peak / 1024, "before": before / 1024}
+    return {"cpu": cpu, "wall": wall, "peak": peak_memory(), "before": before}
+
+
+def peak_memory() -> float:
+    """Peak resident memory of this program in MB; getrusage would count what started it, too."""
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def read_and_multiply(work: Workdir) -> float:
@@ -235,8 +240,8 @@ def main() -> None:
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.step:
-        print(json.dumps(run_step(args.step, args.folder)))
-        return
+        print(json.dumps(run_step(args.step, args.folder)), flush=True)
+        os._exit(0)  # a thread that Beam or Arrow has left may abort an ordinary exit
     with tempfile.TemporaryDirectory() as temporary:
         folder = (args.folder or Path(temporary)).resolve()
         if args.equality is None:
