@@ -130,11 +130,13 @@ def _draw_plan(job: Job, targets: Targets) -> DrawPlan:
     if params.strategy == "samplemix":
         rule = rule_of(job.recipe.score.weight)
         bins = partfiles.read_array(bins_path(job.workdir))
+        amounts = [
+            Amounts.of(bins[bins["domain"] == domain], "tokens", allocation.COARSE)
+            for domain in range(len(targets.tokens))
+        ]
         most = [
-            allocation.largest_key(
-                rule, Amounts.of(bins[bins["domain"] == domain], "tokens"), float(tokens)
-            )
-            for domain, tokens in enumerate(targets.tokens)
+            allocation.largest_key(rule, have, float(tokens))
+            for have, tokens in zip(amounts, targets.tokens, strict=True)
         ]
     else:
         rule = None

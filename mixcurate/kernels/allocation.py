@@ -34,8 +34,10 @@ Int64Array = npt.NDArray[np.int64]
 
 Method = Literal["samplemix", "soft_cap", "gumbel"]
 
-#: Trailing bits of a float32 weight that one bin of ``Weights`` covers: bins are 2 ** -12 wide.
-_LOW_BITS = 11
+#: Trailing bits of a float32 weight that one bin covers. Bins are 2 ** -12 wide where copies follow
+#: from them, and 2 ** -7 where there are many groups or only a bound is needed: then a table stays
+#: small with a thousand domains.
+FINE, COARSE = 11, 16
 
 #: Bits of a float64 key that may differ between processors' logarithms and exponentials.
 _UNSURE_BITS = np.uint64(12)
@@ -142,16 +144,24 @@ _SUMS = ("documents", "tokens", "low", "low_tokens")
 Bins = npt.NDArray[np.void]
 
 
-def bin_weights(weight: Float32Array, tokens: Int64Array, domain: npt.NDArray[np.int32]) -> Bins:
+def bin_weights(
+    weight: Float32Array, tokens: Int64Array, domain: npt.NDArray[np.int32], low_bits: int = FINE
+) -> Bins:
     """Weights by leading bits: ``WEIGHTS`` records, sorted.
 
-    A positive float sorts like its bits. In a bin, all weights share their exponent and 12 bits of
-    the mantissa; their mean follows exactly from sums of the low bits, which are integers.
+    A positive float sorts like its bits. In a bin, all weights share their exponent and the first
+    bits of the mantissa; their mean follows exactly from sums of the low bits, which are integers.
+
+    Args:
+        weight: float32 ``[n]``, positive.
+        tokens: int64 ``[n]``.
+        domain: int32 ``[n]``, or what else scales are found for.
+        low_bits: ``FINE`` or ``COARSE``.
     """
     bits = weight.view(np.int32)
-    low = (bits & ((1 << _LOW_BITS) - 1)).astype(np.int64)
+    low = (bits & ((1 << low_bits) - 1)).astype(np.int64)
     ones = np.ones(len(weight), np.int64)
-    return _binned(domain, bits >> _LOW_BITS, [ones, tokens, low, low * tokens])
+    return _binned(domain, bits >> low_bits, [ones, tokens, low, low * tokens])
 
 
 def merge_bins(pieces: list[Bins]) -> Bins:
@@ -186,9 +196,9 @@ class Amounts:
     amount: Float64Array
 
     @staticmethod
-    def of(bins: Bins, what: Literal["documents", "tokens"]) -> Amounts:
+    def of(bins: Bins, what: Literal["documents", "tokens"], low_bits: int = FINE) -> Amounts:
         """Of some bins; the mean weight is that of its documents, or of its tokens."""
-        start = (bins["bin"] << _LOW_BITS).view(np.int32).view(np.float32).astype(np.float64)
+        start = (bins["bin"] << low_bits).view(np.int32).view(np.float32).astype(np.float64)
         step = np.ldexp(1.0, np.frexp(start)[1] - 24)
         amount = bins[what].astype(np.float64)
         low = bins["low" if what == "documents" else "low_tokens"]
@@ -204,9 +214,9 @@ class Amounts:
 def find_scale(rule: CopyRule, amounts: Amounts, target: float, what: str) -> Scale:
     """The scale at which the expected copies add up to a target.
 
-    Without cap, samplemix is exact. Otherwise a bin counts with its mean weight: the error of the
-    total is below 2 ** -12 of what the one bin holds in which the cap begins, and for the curved
-    methods below 2 ** -24 of all.
+    Without cap, samplemix is exact. Else a bin counts with its mean weight: with fine bins, the
+    error of the total is below 2 ** -12 of what the one bin holds in which the cap begins, and for
+    the curved methods below 2 ** -24 of all.
 
     Args:
         rule: of copies.
@@ -249,7 +259,7 @@ def find_scale(rule: CopyRule, amounts: Amounts, target: float, what: str) -> Sc
 
 
 def largest_key(rule: CopyRule, amounts: Amounts, target: float) -> float:
-    """A key that the last copy of a draw to ``target`` cannot exceed.
+    """A key that the last copy of a draw to ``target`` cannot exceed; coarse bins are enough.
 
     A document has at least its expected copies less one, so that the scale at which the expected
     ones add up to the target and everything once more is enough.
@@ -259,7 +269,7 @@ def largest_key(rule: CopyRule, amounts: Amounts, target: float) -> float:
         return 0.0
     if rule.method == "gumbel":  # after whole epochs that are enough
         return math.floor(target / all_of_it) + 1.0
-    wanted = (target + all_of_it) * (1 + 2.0**-10)
+    wanted = (target + all_of_it) * (1 + 2.0**-6)
     if wanted >= rule.cap * all_of_it:
         return math.inf
     return find_scale(rule, amounts, wanted, "tokens").value

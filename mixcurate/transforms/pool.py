@@ -29,6 +29,10 @@ SCORE = "score"
 #: What copies are rounded by, and the draw orders them by.
 DRAW = "draw"
 
+#: Groups up to which weights are counted in fine bins: some 30,000 bins of 40 bytes each at the
+#: default temperature.
+_FINE_GROUPS = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class WeighPlan:
@@ -50,6 +54,11 @@ class WeighPlan:
     def groups(self) -> int:
         """How many groups documents are compared within."""
         return self.domains if self.params.within == "domain" else 1
+
+    @property
+    def low_bits(self) -> int:
+        """How wide the bins of weights are that scales are found on."""
+        return allocation.FINE if self.groups <= _FINE_GROUPS else allocation.COARSE
 
     @property
     def in_proportion(self) -> bool:
@@ -200,7 +209,8 @@ class BinWeights(beam.DoFn):
         values = weights.powers(units, self._plan.params)
         weight = weights.weights(values, mean, read.documents.group)
         group = read.documents.group.astype(np.int32)
-        yield allocation.bin_weights(weight, read.documents.tokens, group).tobytes()
+        tokens, low_bits = read.documents.tokens, self._plan.low_bits
+        yield allocation.bin_weights(weight, tokens, group, low_bits).tobytes()
 
 
 def merge_bins(pieces: Iterable[bytes]) -> bytes:
@@ -224,7 +234,8 @@ def find_facts(
     budget = targets(extent, plan)
     scales = []
     for group in range(plan.groups):
-        amounts = Amounts.of(records[records["domain"] == group], plan.params.exact)
+        mine = records[records["domain"] == group]
+        amounts = Amounts.of(mine, plan.params.exact, plan.low_bits)
         share = float(budget[group])
         scales.append(allocation.find_scale(plan.rule, amounts, share, plan.params.exact))
     return PoolFacts(extent, ranks, mean, tuple(scales))

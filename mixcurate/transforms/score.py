@@ -35,7 +35,7 @@ WEIGHTED = 1 << 20
 
 
 def bins_path(workdir: Workdir, part: str | None = None) -> str:
-    """Weights by leading bits, of one part or of the pool: ``allocation.WEIGHTS`` records."""
+    """Weights by leading bits, of one part or of the pool: coarse ``allocation.WEIGHTS``."""
     return workdir.path("_stages", SCORE, f"weights/part-{part}.npy" if part else "weights.npy")
 
 
@@ -135,7 +135,8 @@ class ScorePart:
         ]
         partfiles.write_table(paths[0], pa.Table.from_arrays(arrays, schema=schema))
         tokens, domain = read.documents.tokens, read.domain
-        partfiles.write_array(paths[1], allocation.bin_weights(found.weight, tokens, domain))
+        bins = allocation.bin_weights(found.weight, tokens, domain, allocation.COARSE)
+        partfiles.write_array(paths[1], bins)
         scored = Scored(
             domain=domain,
             source=source,

@@ -23,8 +23,8 @@ def columns(pool):
     return np.array(weight, np.float32), np.array(tokens, np.int64)
 
 
-def bins_of(weight, tokens):
-    return allocation.bin_weights(weight, tokens, np.zeros(len(weight), np.int32))
+def bins_of(weight, tokens, low_bits=allocation.FINE):
+    return allocation.bin_weights(weight, tokens, np.zeros(len(weight), np.int32), low_bits)
 
 
 def expected(rule: CopyRule, weight: float, scale: Scale) -> float:
@@ -87,13 +87,13 @@ def test_nothing_is_drawn_of_nothing():
     assert allocation.largest_key(CopyRule(), empty, 10.0) == 0.0
 
 
-@given(POOLS)
+@given(POOLS, st.sampled_from([allocation.FINE, allocation.COARSE]))
 @settings(max_examples=50, deadline=None)
-def test_bins_keep_the_sums_of_the_weights_exactly(pool):
+def test_bins_keep_the_sums_of_the_weights_exactly(pool, low_bits):
     weight, tokens = columns(pool)
-    bins = bins_of(weight, tokens)
+    bins = bins_of(weight, tokens, low_bits)
     for what, amount in (("documents", np.ones(len(tokens))), ("tokens", tokens)):
-        found = Amounts.of(bins, what)
+        found = Amounts.of(bins, what, low_bits)
         assert found.amount.sum() == amount.sum()
         exact = math.fsum(float(w) * float(a) for w, a in zip(weight, amount, strict=True))
         assert float(np.dot(found.weight, found.amount)) == pytest.approx(exact, rel=1e-13)
@@ -166,7 +166,9 @@ def test_no_key_that_a_draw_needs_is_above_the_largest(pool, method, share, capp
     weight, tokens = columns(pool)
     rule = CopyRule(method, 0.15, 6.0 if capped else math.inf)
     target = share * float(tokens.sum())
-    limit = allocation.largest_key(rule, Amounts.of(bins_of(weight, tokens), "tokens"), target)
+    coarse = bins_of(weight, tokens, allocation.COARSE)
+    amounts = Amounts.of(coarse, "tokens", allocation.COARSE)
+    limit = allocation.largest_key(rule, amounts, target)
     hashes = np.random.default_rng(seed).integers(0, 2**64, len(weight), np.uint64)
     reached = 0
     for copy in range(1, 5_000):
