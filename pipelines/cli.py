@@ -5,6 +5,8 @@ Imports are inside the commands: ``--help`` must not wait for Beam.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import dataclasses
 import json
 import os
@@ -308,5 +310,24 @@ def schema() -> None:
     click.echo(json.dumps(recipe_schema(), indent=2))
 
 
+def command() -> None:
+    """The console script: ``main``, and an end that says what came of it.
+
+    Threads that Beam, gRPC or Arrow leave behind can abort the tearing down of the interpreter,
+    after all work is done, with exit code 134: a scheduler would take the job for failed. So after
+    a pipeline what is registered for the end is run, and the process is left as it stands.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if "apache_beam" not in sys.modules:
+            raise
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # who reads it has gone
+                stream.flush()
+        os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -496,7 +496,9 @@ RECIPES = st.fixed_dictionaries(
                 "part_bytes": st.sampled_from(["1KB", "3.5MiB", 12]),
             },
         ),
-        "score": st.fixed_dictionaries({"weight": st.fixed_dictionaries({"tau": normal(0.001, 1e20)})}),
+        "score": st.fixed_dictionaries(
+            {"weight": st.fixed_dictionaries({"tau": normal(0.001, 1e20)})}
+        ),
         "mixture": st.fixed_dictionaries(
             {
                 "strategy": st.just("explicit"),

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mixcurate.recipe import STAGES
 from pipelines.reference import reference
 from tests.pipelines.conftest import invoke, write_job
@@ -28,6 +30,27 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     code = "import sys, mixcurate, pipelines.cli; print(*[m for m in sys.modules if '.' not in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert not set(heavy) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(("words", "code"), [(["schema"], 0), (["verify", "nowhere"], 1)])
+def test_the_command_ends_as_it_says_whatever_threads_are_left(words: list[str], code: int) -> None:
+    """After a pipeline, exit handlers run and the interpreter is not torn down."""
+    script = f"""
+import atexit, os, sys, threading
+sys.modules["apache_beam"] = sys
+class Teardown:
+    def __del__(self): os._exit(134)
+sys.left = Teardown()
+from pipelines import cli
+atexit.register(print, "handlers ran")
+sys.argv = ["mixcurate", *{words!r}]
+cli.command()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=False, text=True
+    )
+    assert done.returncode == code
+    assert done.stdout.endswith("handlers ran\n")
 
 
 def test_init_writes_a_recipe_that_runs(tmp_path: Path) -> None:
