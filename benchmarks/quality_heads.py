@@ -1,7 +1,7 @@
 """How good quality heads are on labels that people gave, and what they cost.
 
     python -m benchmarks.quality_heads [--data FOLDER] [--sets NAME ...] [--seeds 5]
-        [--cache FOLDER]
+        [--methods NAME ...] [--cache FOLDER]
 
 Each method is fitted on four fifths of a set and measured on the rest, at the seeds 0, 1, ...;
 documents of one group (the versions of an article, equal texts) are on one side. Printed are mean ±
@@ -12,8 +12,8 @@ correlation, AUC, and CPU seconds of a fit and a prediction on one thread. All t
 The heads read vectors of the embedded encoder, which are kept in ``--cache``; what they are
 compared with: the mean label; the length of a text; our four heuristics, their mean and a ridge
 regression on them; a ridge regression on all signals, on TF-IDF of words and pairs of words, and on
-the same vectors (scikit-learn's RidgeCV). Heads on vectors and signals together are no part of
-mixcurate: they show what vectors lack. A second table is the learning curve of the head.
+the same vectors (scikit-learn's RidgeCV). A second table is the learning curve of the head on
+vectors and signals.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mixcurate.kernels import heads, quality, signals
+from mixcurate.kernels.head_signals import Signals
 from mixcurate.kernels.heads import HeadDimension
 
 HELD_OUT = 0.2
@@ -48,6 +49,8 @@ COUNTS = (50, 100, 200, 400, 800)
 MOST = 1_500
 #: The slowest method, measured at fewer seeds.
 HIDDEN, HIDDEN_SEEDS = "vectors, head of 32 hidden units (2 seeds)", 2
+#: What people get by default.
+BOTH = "vectors and signals, head"
 ALPHAS = np.logspace(-2, 5, 15)
 
 
@@ -61,6 +64,8 @@ class Labelled(NamedTuple):
     dimension: HeadDimension
     vectors: np.ndarray
     """float32 ``[n, 384]``."""
+    raw: np.ndarray
+    """Signals, float32 ``[n, 26]``."""
     signals: np.ndarray
     """float64 ``[n, 26]``, counts as their logarithms."""
     heuristics: np.ndarray
@@ -95,7 +100,10 @@ def labels_of(name: str, rows: list[dict]) -> tuple[np.ndarray, list[str], HeadD
 
 
 def text_of(row: dict) -> str:
-    return row["text"] if "text" in row else "\n".join(row["lines"])
+    """Less a first line that is the label, as the intermediate texts of OneStopEnglish have."""
+    text = row["text"] if "text" in row else "\n".join(row["lines"])
+    first, _, rest = text.lstrip().partition("\n")
+    return rest if first.strip().lower() == row["label"] else text
 
 
 def encoded(texts: list[str], kept: Path) -> np.ndarray:
@@ -113,10 +121,7 @@ def encoded(texts: list[str], kept: Path) -> np.ndarray:
         print(f"{kept.stem}: {1e3 * taken:.0f} ms of CPU to embed a document", flush=True)
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.save(kept, vectors)
-    vectors = np.load(kept)
-    if len(vectors) != len(texts):
-        raise SystemExit(f"{kept} holds vectors of other documents; remove it")
-    return vectors
+    return np.load(kept)
 
 
 def prepare(name: str, data: Path, cache: Path) -> Labelled:
@@ -129,14 +134,16 @@ def prepare(name: str, data: Path, cache: Path) -> Labelled:
     found = signals.text_signals(pa.array(texts, pa.large_string()), languages)
     columns = {one: found.column(one).to_numpy() for one in signals.SIGNALS}
     dimensions = quality.heuristic_quality(columns)
-    wide = np.stack([np.asarray(c, np.float64) for c in columns.values()], axis=1)
+    raw = np.stack(list(columns.values()), axis=1)
+    wide = raw.astype(np.float64)
     wide = np.where(wide > 10, np.log(np.maximum(wide, 1)) + 9, wide)  # of counts
     return Labelled(
         texts,
         labels.astype(np.float64),
         groups,
         dimension,
-        encoded(texts, cache / f"{path.name.partition('.')[0]}.npy"),
+        encoded(texts, cache / f"{name}-{xxhash.xxh3_64_hexdigest(''.join(texts).encode())}.npy"),
+        raw,
         wide,
         np.stack(list(dimensions.values()), axis=1).astype(np.float64),
     )
@@ -164,21 +171,22 @@ def linear(model: object, features: np.ndarray | list[str]) -> Method:
     return predicted
 
 
-def head(more: np.ndarray | None = None, hidden: int | None = None) -> Method:
-    """A quality head on the vectors, and perhaps more; it chooses its penalty by itself."""
+def head(reads: str = "vectors", hidden: int | None = None) -> Method:
+    """A quality head on vectors, signals, or both; all that it chooses it chooses by itself."""
 
     def predicted(
         given: Labelled, train: np.ndarray, test: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        features = given.vectors
-        if more is not None:  # small, for a head scales rows to unit length
-            z = (more - more[train].mean(axis=0)) / (more[train].std(axis=0) + 1e-9)
-            small = 0.03 * np.clip(z, -4, 4)
-            features = np.concatenate([given.vectors, small], axis=1, dtype=np.float32)
+        shown = beside = None
+        if reads != "vectors":
+            names = tuple(signals.SIGNALS)
+            shown, beside = Signals(names, given.raw[train], reads == "signals"), given.raw[test]
         labels = given.labels[train][:, None]
-        found = heads.fit(features[train], labels, [given.dimension], hidden=hidden)
-        rows = features[test]
-        return heads.predict(found, rows)[:, 0], heads.decide(found, rows)[:, 0]
+        found = heads.fit(
+            given.vectors[train], labels, [given.dimension], signals=shown, hidden=hidden
+        )
+        rows = given.vectors[test]
+        return heads.predict(found, rows, beside)[:, 0], heads.decide(found, rows, beside)[:, 0]
 
     return predicted
 
@@ -200,8 +208,8 @@ def methods(given: Labelled) -> dict[str, Method]:
         "vectors, ridge": linear(ridge, given.vectors),
         "vectors, head": head(),
         HIDDEN: head(hidden=32),
-        "vectors and heuristics, head": head(given.heuristics),
-        "vectors and all signals, head": head(given.signals),
+        "signals, head": head("signals"),
+        BOTH: head("both"),
     }
 
 
@@ -230,14 +238,14 @@ def scores(
     ]
 
 
-def compare(name: str, given: Labelled, seeds: int) -> None:
+def compare(name: str, given: Labelled, seeds: int, wanted: list[str]) -> None:
     """Print the rows of a set."""
     found: dict[str, list[list[float]]] = {}
     for seed in range(seeds):
         out = held_out(given.groups, seed)
         train, test = np.flatnonzero(~out), np.flatnonzero(out)
         for method, predict in methods(given).items():
-            if method == HIDDEN and seed >= HIDDEN_SEEDS:
+            if (wanted and method not in wanted) or (method == HIDDEN and seed >= HIDDEN_SEEDS):
                 continue
             with threadpool_limits(1):
                 started = time.process_time()
@@ -271,7 +279,8 @@ def learning_curve(name: str, given: Labelled, seeds: int) -> None:
             ]
             few = train[np.argsort(np.array(order, np.uint64), kind="stable")[:count]]
             with threadpool_limits(1):
-                found.append(scores(given.labels[test], *head()(given, few, test), given.dimension))
+                result = head("both")(given, few, test)
+                found.append(scores(given.labels[test], *result, given.dimension))
         # columns of MSE and Spearman; the first as a share of the labels' variance
         share = [1 - row[1] / given.labels.var() for row in found]
         rank = [row[4] for row in found]
@@ -283,6 +292,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--methods", nargs="*", default=[], help="only these rows")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "mixcurate-quality-heads"
@@ -295,7 +305,7 @@ def main() -> None:
     print("\n| label | method | MAE | MSE | accuracy | within 1 | Spearman | AUC | CPU s |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
     for name, given in sets.items():
-        compare(name, given, args.seeds)
+        compare(name, given, args.seeds, args.methods)
     print("\nSpearman (variance explained) of the head, by labels that it was fitted on:\n")
     print(f"| label | {' | '.join(f'{count:,}' for count in COUNTS)} |")
     print("|---|" + "---:|" * len(COUNTS))

@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import sys
+from typing import Literal
 
 import click
 
@@ -62,6 +63,13 @@ def annotate(
 @click.option("--group", metavar="FIELD", help="Documents of one value are held out together.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="What is held out.")
 @click.option("--model", default="embedded", help="Model that embeds texts, without --workdir.")
+@click.option(
+    "--inputs",
+    type=click.Choice(["both", "vectors", "signals"]),
+    default="both",
+    show_default=True,
+    help="What the heads read of a document.",
+)
 @JSON
 def train_quality(  # noqa: PLR0913, PLR0917 - an argument per option
     labels: str,
@@ -73,9 +81,10 @@ def train_quality(  # noqa: PLR0913, PLR0917 - an argument per option
     group: str | None,
     seed: int,
     model: str,
+    inputs: Literal["both", "vectors", "signals"],
     as_json: bool,
 ) -> None:
-    """Fit quality heads on embeddings from LABELS, and say how good they are.
+    """Fit quality heads on embeddings and signals from LABELS, and say how good they are.
 
     A row of LABELS has a number for each dimension, and the id of a document of WORKDIR or a text.
     """
@@ -88,6 +97,7 @@ def train_quality(  # noqa: PLR0913, PLR0917 - an argument per option
         group=group,
         seed=seed,
         model=model,
+        inputs=inputs,
         command=shlex.join(["mixcurate", *sys.argv[1:]]),
     )
     done = train(labels, out, workdir=workdir, options=options, threads=os.cpu_count() or 1)

@@ -1,11 +1,11 @@
-"""Vectors of labelled documents: those that a run has made, or of texts that come with labels."""
+"""Vectors and signals of labelled documents: a run's, or of texts that come with labels."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from mixcurate.io.encoder_match import require_same_encoder
 from mixcurate.io.labels_file import Labels, iter_texts
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels.quality import INPUTS, heuristic_quality
-from mixcurate.kernels.signals import text_signals
+from mixcurate.kernels.signals import SIGNALS, text_signals
+from mixcurate.models import language
 from mixcurate.models.encoder import Encoder
 from mixcurate.models.encoders import EmbedParams, EncodeStats
 from mixcurate.models.resolve import load, resolve
@@ -27,7 +28,9 @@ from mixcurate.recipe_file import load_recipe
 #: Rows of the documents' narrow columns that are searched for ids at once.
 _ROWS = 65_536
 
-_SIGNALS = [f"signal_{name}" for name in INPUTS]
+_SIGNALS = [f"signal_{name}" for name in SIGNALS]
+
+Float32Array = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +39,26 @@ class LabelledVectors:
 
     Attributes:
         vectors: float32 ``[n, d]``; zero where a document is unknown.
+        signals: float32 ``[n, s]``, as ``kernels.signals.SIGNALS`` has them; NaN where unknown.
         known: bool ``[n]``.
-        heuristics: float64 ``[n]``: mean of our own quality dimensions, NaN where unknown.
         encoder: what made the vectors, as the manifest has it.
     """
 
-    vectors: npt.NDArray[np.float32]
+    vectors: Float32Array
+    signals: Float32Array
     known: npt.NDArray[np.bool_]
-    heuristics: npt.NDArray[np.float64]
     encoder: dict[str, Any]
+
+    @property
+    def heuristics(self) -> npt.NDArray[np.float64]:
+        """Mean of our own quality dimensions: float64 ``[n]``, NaN where unknown."""
+        columns = dict(zip(SIGNALS, self.signals.T, strict=True))
+        found: npt.NDArray[np.float64] = np.mean(
+            list(heuristic_quality({name: columns[name] for name in INPUTS}).values()),
+            axis=0,
+            dtype=np.float64,
+        )
+        return found
 
 
 def vectors_by_id(labels: Labels, home: Workdir) -> LabelledVectors:
@@ -62,7 +76,7 @@ def vectors_by_id(labels: Labels, home: Workdir) -> LabelledVectors:
     encoder = embedded.details["encoder"]
     n = len(labels.keys)
     known = np.zeros(n, bool)
-    heuristics = np.full(n, np.nan)
+    signals = np.full((n, len(SIGNALS)), np.nan, np.float32)
     vectors = np.zeros((n, int(encoder["dimension"])), np.float32)
     for part in embedded.parts:
         rows, places = [], []
@@ -71,20 +85,20 @@ def vectors_by_id(labels: Labels, home: Workdir) -> LabelledVectors:
         for batch in partfiles.iter_batches(path, ["id", *_SIGNALS], _ROWS):
             row, place = _first_places(batch.column("id"), labels.keys, known)
             known[place] = True
-            heuristics[place] = _heuristics(batch.take(pa.array(row)), "signal_")
+            signals[place] = _matrix(batch.select(_SIGNALS).take(pa.array(row)))
             rows.append(row + start)
             places.append(place)
             start += batch.num_rows
         if sum(map(len, rows)):
             found = embeddings.read_rows(home.part("embed", part.name), np.concatenate(rows))
             vectors[np.concatenate(places)] = found
-    return LabelledVectors(vectors, known, heuristics, encoder)
+    return LabelledVectors(vectors, signals, known, encoder)
 
 
 def vectors_of_texts(
     labels: Labels, home: Workdir | None, model: str, threads: int
 ) -> LabelledVectors:
-    """Embed the texts, with the model of a run or another one.
+    """Embed the texts, with the model of a run or another one, and compute their signals.
 
     Args:
         labels: by text.
@@ -112,12 +126,13 @@ def vectors_of_texts(
         ours = identity | {"dimension": theirs["dimension"]}  # which the weights tell
         require_same_encoder(home.root, theirs, ours, "run again: mixcurate embed RECIPE")
     encoder = load(spec, threads)
-    heuristics: list[npt.NDArray[np.float64]] = []
-    found = list(encoder.encode(_windows(labels, encoder, heuristics), EncodeStats()))
+    words = "whitespace" if home is None else load_recipe(home.path("recipe.yaml")).ingest.words
+    signals: list[Float32Array] = []
+    found = list(encoder.encode(_windows(labels, encoder, words, signals), EncodeStats()))
     vectors = np.concatenate(found).astype(np.float32)
     known = np.ones(len(vectors), bool)
     identity |= {"dimension": encoder.dimension}
-    return LabelledVectors(vectors, known, np.concatenate(heuristics), identity)
+    return LabelledVectors(vectors, np.concatenate(signals), known, identity)
 
 
 def run_encoder(home: Workdir) -> EmbedParams:
@@ -145,23 +160,23 @@ def _first_places(
 
 
 def _windows(
-    labels: Labels, encoder: Encoder, heuristics: list[npt.NDArray[np.float64]]
+    labels: Labels,
+    encoder: Encoder,
+    words: Literal["whitespace", "tokens"],
+    signals: list[Float32Array],
 ) -> Iterator[list[str]]:
-    """The texts as the encoder wants them, and on the way their heuristics."""
+    """The texts as the encoder wants them, and on the way their signals, as ingest has them."""
     for texts in iter_texts(labels):
-        signals = text_signals(pa.array(texts, pa.large_string()))
-        heuristics.append(_heuristics(signals, ""))
+        codes = pa.array(language.identify(texts)[0], pa.string())
+        trimmed = pc.utf8_trim_whitespace(pa.array(texts, pa.large_string()))
+        signals.append(_matrix(text_signals(trimmed, codes, words=words)))
         for start in range(0, len(texts), encoder.window):
             yield texts[start : start + encoder.window]
 
 
-def _heuristics(signals: pa.RecordBatch, prefix: str) -> npt.NDArray[np.float64]:
-    """Mean of our own quality dimensions: float64 ``[n]``."""
-    columns = {name: signals.column(prefix + name).to_numpy() for name in INPUTS}
-    found: npt.NDArray[np.float64] = np.mean(
-        list(heuristic_quality(columns).values()), axis=0, dtype=np.float64
-    )
-    return found
+def _matrix(columns: pa.RecordBatch) -> Float32Array:
+    """The columns side by side: float32 ``[n, s]``."""
+    return np.stack([column.to_numpy() for column in columns.columns], axis=1, dtype=np.float32)
 
 
 def _absolute(model: str) -> str:

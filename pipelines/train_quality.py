@@ -20,8 +20,10 @@ from mixcurate.io.labels_file import Labels, read_labels
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import head_metrics, heads
 from mixcurate.kernels.hashing import fingerprint
+from mixcurate.kernels.head_signals import Signals
 from mixcurate.kernels.heads import Head, HeadDimension
 from mixcurate.kernels.nearest import usable
+from mixcurate.kernels.signals import SIGNALS
 from pipelines.head_card import figure, head_card
 from pipelines.labelled_vectors import LabelledVectors, vectors_by_id, vectors_of_texts
 from pipelines.trained import Trained, TrainedDimension, TrainOptions
@@ -53,10 +55,10 @@ def train(
     """Fit quality heads and write them, and a card beside them.
 
     Heads are fitted on all but the held-out documents and measured on these; then they are fitted
-    on all. Rows that name documents by id take the vectors of the run; texts are embedded with the
-    run's model or, without a run, with ``options.model``. Labels on documents that the run does
-    not have are listed in ``OUT.rejected``. The files depend on the labels, the vectors and the
-    options, not on the order of the rows or the number of threads.
+    on all. Rows that name documents by id take the vectors and the signals of the run; texts are
+    embedded with the run's model or, without a run, with ``options.model``. Labels on documents
+    that the run does not have are listed in ``OUT.rejected``. The files depend on the labels, the
+    vectors, the signals and the options, not on the order of the rows or the number of threads.
 
     Args:
         labels: file, folder or pattern, as ``labels_file.read_labels`` reads it.
@@ -129,7 +131,7 @@ def _fit_and_write(
     dimensions = [HeadDimension(name, least, most) for name, least, most in given.dimensions]
     order = pc.sort_indices(given.keys).to_numpy()  # sums round by the order of their terms
     rows = order[good[order]]
-    vectors, values = found.vectors[rows], given.values[rows]
+    vectors, signals, values = found.vectors[rows], found.signals[rows], given.values[rows]
     groups = given.groups.take(rows)
     test = head_metrics.held_out(groups, options.seed, options.held_out)
     if test.all() or not test.any():
@@ -138,11 +140,15 @@ def _fit_and_write(
             f"{given.path}: {len(rows):,} documents in {n_groups:,} groups cannot be parted into "
             f"those to fit on and those to measure on; label more of them, or change --held-out"
         )
-    fitted = _fit(vectors[~test], values[~test], dimensions, options)
-    predicted, decided = heads.predict(fitted, vectors[test]), heads.decide(fitted, vectors[test])
+    fitted = _fit(vectors[~test], signals[~test], values[~test], dimensions, options)
+    beside = signals[test] if fitted.signals else None
+    predicted, decided = (
+        judge(fitted, vectors[test], beside) for judge in (heads.predict, heads.decide)
+    )
     measured = head_metrics.measure(predicted, decided, values[test], dimensions)
     own = np.repeat(found.heuristics[rows][test][:, None], len(dimensions), axis=1)
     heuristics = head_metrics.measure(own, own, values[test], dimensions)
+    head = _fit(vectors, signals, values, dimensions, options)
     told = [
         TrainedDimension(
             name=dimension.name,
@@ -151,10 +157,11 @@ def _fit_and_write(
             labelled=int((~np.isnan(column)).sum()),
             mean=float(np.nanmean(column)),
             measured=one,
+            reads=_reads(strength),
             heuristics_spearman=other.spearman,
         )
-        for dimension, column, one, other in zip(
-            dimensions, values.T, measured, heuristics, strict=True
+        for dimension, column, one, other, strength in zip(
+            dimensions, values.T, measured, heuristics, head.strengths, strict=True
         )
     ]
     trained = Trained(
@@ -176,17 +183,32 @@ def _fit_and_write(
         encoder=found.encoder,
         notes=_notes(told),
     )
-    _write(trained, _fit(vectors, values, dimensions, options))
+    _write(trained, head)
     return trained
 
 
 def _fit(
     vectors: Float32Array,
+    signals: Float32Array,
     values: Float64Array,
     dimensions: Sequence[HeadDimension],
     options: TrainOptions,
 ) -> Head:
-    return heads.fit(vectors, values, dimensions, hidden=options.hidden, seed=options.seed)
+    beside = None
+    if options.inputs != "vectors":
+        beside = Signals(tuple(SIGNALS), signals, alone=options.inputs == "signals")
+    return heads.fit(
+        vectors, values, dimensions, signals=beside, hidden=options.hidden, seed=options.seed
+    )
+
+
+def _reads(strength: float) -> str:
+    """What a dimension reads, by how strong its signals count beside the vector."""
+    if strength == 0:
+        return "the vector"
+    if np.isinf(strength):
+        return "the signals"
+    return f"the vector and, {strength:g} times as strong, the signals"
 
 
 def _write(trained: Trained, head: Head) -> None:
@@ -197,11 +219,14 @@ def _write(trained: Trained, head: Head) -> None:
         layers=head.layers,
         mean=head.mean,
         scale=head.scale,
+        signals=head.signals,
         encoder=trained.encoder,
         trained_on={
             "labels": trained.labels_digest,
             "documents": trained.documents,
             "hidden": options.hidden,
+            "inputs": options.inputs,
+            "reads": {d.name: d.reads for d in trained.dimensions},
             "seed": options.seed,
         },
         measured={

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from mixcurate.kernels.head_metrics import Measured
 
@@ -20,6 +20,7 @@ class TrainOptions:
         group: field of the labels; documents of one value are held out together.
         seed: what is held out, and where a hidden layer starts.
         model: of texts without a run: `embedded`, a folder, or a hub name.
+        inputs: what heads read: the vector, the signals of ingest, or both.
         command: how it was called, for the card.
     """
 
@@ -29,6 +30,7 @@ class TrainOptions:
     group: str | None = None
     seed: int = 0
     model: str = "embedded"
+    inputs: Literal["both", "vectors", "signals"] = "both"
     command: str = ""
 
 
@@ -45,6 +47,8 @@ class TrainedDimension:
     """Of the labels."""
     measured: Measured
     """On documents that were held out, of a head that was fitted without them."""
+    reads: str
+    """What was chosen for it of the vector and the signals, in words."""
     heuristics_spearman: float | None
     """Rank correlation of the mean of our own quality dimensions with the labels, on the same."""
 

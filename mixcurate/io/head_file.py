@@ -33,11 +33,12 @@ class HeadFile:
     Attributes:
         dimensions: (name, least, most) of each, in the order of the outputs.
         layers: one or two (weight float32 ``[in, out]``, bias float32 ``[out]``).
-        mean: float32 ``[d]``, taken from the unit vectors.
-        scale: float32 ``[d]``, that they are divided by.
+        mean: float32 ``[d + s]``, taken from the unit vectors and the signals behind them.
+        scale: float32 ``[d + s]``, that they are divided by.
         encoder: what made the vectors, as the manifest has it.
         trained_on: what it was fitted on and how: labels, digest, seed, penalty, hidden units.
         measured: what it was worth on documents that it was not fitted on.
+        signals: names of ``s`` signals that the heads read; older files have none.
     """
 
     dimensions: tuple[tuple[str, float, float], ...]
@@ -47,6 +48,7 @@ class HeadFile:
     encoder: dict[str, Any]
     trained_on: dict[str, Any]
     measured: dict[str, Any]
+    signals: tuple[str, ...] = ()
 
     def require_encoder(self, path: str, encoder: dict[str, Any]) -> None:
         """Check that vectors are of the model that the heads were fitted on.
@@ -80,6 +82,8 @@ def write_head_file(path: str, file: HeadFile) -> None:
         "measured": file.measured,
         "trained_on": file.trained_on,
     }
+    if file.signals:
+        about["signals"] = file.signals
     # one key: safetensors keeps several in no order
     metadata = {_KEY: orjson.dumps(about, option=orjson.OPT_SORT_KEYS).decode()}
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
@@ -128,6 +132,7 @@ def _parse(data: bytes) -> HeadFile:
         encoder=about["encoder"],
         trained_on=about["trained_on"],
         measured=about["measured"],
+        signals=tuple(about.get("signals", ())),
     )
 
 
@@ -156,6 +161,10 @@ def _problem(file: HeadFile) -> str | None:
         width = bias.size
     if not fits or width != sum(points):
         return "its tensors do not fit together"
+    if not all(isinstance(name, str) for name in file.signals):
+        return "a signal is no name"
+    if len(set(file.signals)) < len(file.signals) or len(file.signals) >= len(file.mean):
+        return "two of its signals have one name, or it has no numbers for the vector"
     if not all(isinstance(d, dict) for d in (file.encoder, file.trained_on, file.measured)):
         return "what it says of itself is damaged"
     return None

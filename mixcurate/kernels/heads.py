@@ -1,4 +1,4 @@
-"""Quality heads: several quality dimensions of a document from its embedding, at once.
+"""Quality heads: several quality dimensions of a document from its embedding and its signals.
 
 Ordinal regression (Niu et al. 2016, "Ordinal regression with multiple output CNN for age
 estimation", section 3.1; SampleMix, arXiv 2503.01506, section 2.2.2): a dimension of points
@@ -17,8 +17,18 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from mixcurate.errors import InputError
+from mixcurate.kernels.head_logits import logits_of, whole_tiles
+from mixcurate.kernels.head_signals import (
+    Signals,
+    check_signals,
+    column_strengths,
+    cut,
+    standardise,
+    strengths,
+    transformed,
+)
 from mixcurate.kernels.heads_fit import MOST_HIDDEN, Layers, choose_rows, fit_layers
-from mixcurate.kernels.nearest import LARGEST, normalise, usable
+from mixcurate.kernels.nearest import usable
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -29,11 +39,8 @@ MOST_THRESHOLDS = 100
 #: Fewest labelled documents with a vector that a dimension is fitted on.
 FEWEST_LABELS = 20
 
-#: Rows of a pass, which stay in the processor's cache, and of one multiplication.
-_ROWS, _TILE = 2_048, 64
-
-#: Squared lengths below are not sums of float32 squares that can be trusted.
-_SMALLEST = np.float32(1e-20)
+#: Rows of a pass, which stay in the processor's cache.
+_ROWS = 2_048
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,20 +78,33 @@ class HeadDimension:
 class Head:
     """A fitted head: what it computes from ``u``, the unit vector of a document.
 
-    With one layer, ``z = ((u - mean) / scale) @ weight + bias``; with two there is ``max(., 0)``
-    between them. ``sigmoid(z)`` are the probabilities, those of all dimensions one after another.
+    Behind the numbers of the vector come those of the signals that it reads, as
+    ``head_signals.transformed`` gives them; standardised, they are cut. With one layer,
+    ``z = ((u - mean) / scale) @ weight + bias``; with two there is ``max(., 0)`` between them.
+    ``sigmoid(z)`` are the probabilities, those of all dimensions one after another.
 
     Attributes:
         dimensions: of the outputs, in their order.
         layers: one or two (weight float32 ``[in, out]``, bias float32 ``[out]``).
-        mean: float32 ``[d]``.
-        scale: float32 ``[d]``, positive.
+        mean: float32 ``[d + s]``.
+        scale: float32 ``[d + s]``, positive.
+        signals: names of ``s`` signals, as in ``kernels.signals.SIGNALS``.
+        strengths: of each dimension, how strong its signals were let count beside the vector;
+            zero for the vector alone, infinite for signals alone.
+
+    Raises:
+        InputError: it reads a signal that this version does not compute.
     """
 
     dimensions: tuple[HeadDimension, ...]
     layers: Layers
     mean: Float32Array
     scale: Float32Array
+    signals: tuple[str, ...] = ()
+    strengths: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_signals(self.signals, "the head")
 
 
 def fit(
@@ -92,6 +112,7 @@ def fit(
     labels: Float64Array,
     dimensions: Sequence[HeadDimension],
     *,
+    signals: Signals | None = None,
     hidden: int | None = None,
     penalty: float | None = None,
     seed: int = 0,
@@ -108,6 +129,8 @@ def fit(
         vectors: float32 ``[n, d]``, of any length.
         labels: float64 ``[n, m]`` in the range of their dimension, NaN for "not labelled".
         dimensions: ``m`` dimensions.
+        signals: of the documents; how strong they count beside the vector, if at all, or alone, is
+            chosen by cross-validation, in a linear head for each dimension.
         hidden: units of a hidden layer; None for a linear head.
         penalty: weight of half the sum of squared weights against the summed cross entropy, with
             each entry of the unit vectors scaled to variance one; None chooses it by
@@ -126,20 +149,34 @@ def fit(
         raise InputError(f"a penalty of {penalty:g}; it must be above 0")
     counts = [dimension.thresholds for dimension in dimensions]
     candidates = np.flatnonzero(usable(vectors))
-    d, outputs = vectors.shape[1], sum(counts)
-    work = d * outputs if hidden is None else (d + outputs) * hidden
-    rows, folds = choose_rows(vectors, labels, groups, candidates, work, seed)
+    names = () if signals is None else signals.names
+    d, s = vectors.shape[1], len(names)
+    beside = labels if signals is None else np.hstack([labels, signals.values])
+    work = (d + s) * sum(counts) if hidden is None else (d + s + sum(counts)) * hidden
+    rows, folds = choose_rows(vectors, beside, groups, candidates, work, seed)
     _check_labels(labels[rows], dimensions)
-    wide = vectors[rows].astype(np.float64)
-    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
-    targets = _targets(labels[rows], dimensions)
-    layers, mean, scale = fit_layers(
-        wide, folds, targets, counts, hidden=hidden, penalty=penalty, seed=seed
+    table = np.empty((len(rows), d + s))
+    table[:, :d] = vectors[rows]
+    table[:, :d] /= np.linalg.norm(table[:, :d], axis=1, keepdims=True)
+    if signals is not None:
+        table[:, d:] = transformed(signals.values[rows])
+    mean, scale = standardise(table, d)
+    ways = strengths(signals)
+    layers, chosen = fit_layers(
+        table,
+        folds,
+        _targets(labels[rows], dimensions),
+        counts,
+        relative=np.stack([column_strengths(strength, d, s) for strength in ways]),
+        hidden=hidden,
+        penalty=penalty,
+        seed=seed,
     )
-    return Head(tuple(dimensions), layers, mean, scale)
+    found = tuple(ways[way] for way in chosen.tolist())
+    return Head(tuple(dimensions), layers, mean, scale, names, found)
 
 
-def predict(head: Head, vectors: Float32Array) -> Float32Array:
+def predict(head: Head, vectors: Float32Array, signals: Float32Array | None = None) -> Float32Array:
     """The expected value of each dimension: ``least + sum over j of P(value > least + j)``.
 
     Each threshold has weights of its own, so that P may rise from one to the next; it counts as
@@ -148,18 +185,20 @@ def predict(head: Head, vectors: Float32Array) -> Float32Array:
     Args:
         head: a fitted one.
         vectors: float32 ``[n, d]``, of any length.
+        signals: float32 ``[n, s]``, those that the head reads, in its order; what is not finite
+            counts as the mean. None for a head that reads none.
 
     Returns:
         float32 ``[n, m]`` from least to most, in Fortran order: a column is contiguous. NaN where a
         vector is zero or not finite.
 
     Raises:
-        InputError: the vectors are not as wide as the head's.
+        InputError: the vectors or the signals are not as wide as the head's.
     """
-    return _points(head, vectors, whole=False)
+    return _points(head, vectors, signals, whole=False)
 
 
-def decide(head: Head, vectors: Float32Array) -> Float32Array:
+def decide(head: Head, vectors: Float32Array, signals: Float32Array | None = None) -> Float32Array:
     """The point of each dimension: ``least`` and one for each threshold that is passed (P > 0.5).
 
     Args and Raises: as of ``predict``.
@@ -167,15 +206,25 @@ def decide(head: Head, vectors: Float32Array) -> Float32Array:
     Returns:
         float32 ``[n, m]``, whole points above least; NaN as in ``predict``.
     """
-    return _points(head, vectors, whole=True)
+    return _points(head, vectors, signals, whole=True)
 
 
-def _points(head: Head, vectors: Float32Array, *, whole: bool) -> Float32Array:
+def _points(
+    head: Head, vectors: Float32Array, signals: Float32Array | None, *, whole: bool
+) -> Float32Array:
     """What ``predict`` gives, or ``decide`` where ``whole`` is true."""
-    if vectors.ndim != 2 or vectors.shape[1] != len(head.mean):
+    d = len(head.mean) - len(head.signals)
+    if vectors.ndim != 2 or vectors.shape[1] != d:
         raise InputError(
-            f"vectors have {vectors.shape[-1]} numbers, but the head is for {len(head.mean)}; "
+            f"vectors have {vectors.shape[-1]} numbers, but the head is for {d}; "
             "embed with the model that it was fitted on"
+        )
+    if signals is None:
+        signals = np.zeros((len(vectors), 0), np.float32)
+    if signals.shape != (len(vectors), len(head.signals)):
+        raise InputError(
+            f"signals are of shape {signals.shape}, but the head reads {len(head.signals)} of "
+            f"{len(vectors)} documents: {', '.join(head.signals)}"
         )
     layers = _folded(head)
     points = np.empty((len(head.dimensions), len(vectors)), np.float32)
@@ -183,7 +232,9 @@ def _points(head: Head, vectors: Float32Array, *, whole: bool) -> Float32Array:
     with _thread_pools().limit(limits=1):
         for start in range(0, len(vectors), _ROWS):
             block = slice(start, start + _ROWS)
-            _points_of(head.dimensions, _logits(layers, vectors[block]), points[:, block], whole)
+            read = cut(whole_tiles(signals[block]), head.mean[d:], head.scale[d:])
+            logits = logits_of(layers, vectors[block], read)
+            _points_of(head.dimensions, logits, points[:, block], whole)
     return points.T
 
 
@@ -219,49 +270,11 @@ def _sigmoid(logits: Float32Array) -> Float32Array:
 
 
 def _folded(head: Head) -> Layers:
-    """The layers of a head for unit vectors: mean and scale are part of the first."""
+    """The layers of a head for its inputs as they are: mean and scale are part of the first."""
     weight, bias = (part.astype(np.float64) for part in head.layers[0])
     weight /= head.scale[:, None]
     bias -= (head.mean[:, None] * weight).sum(axis=0)
     return (weight.astype(np.float32), bias.astype(np.float32)), *head.layers[1:]
-
-
-def _logits(layers: Layers, vectors: Float32Array) -> Float32Array:
-    """Logits float32 ``[outputs, n]`` in C order; NaN where a vector is zero or not finite.
-
-    A row is multiplied before it is divided by its length, which spares a pass over the rows. All
-    multiplications have one shape, with rows of zeros at the end: they round by the shape, and a
-    row must not depend on how a batch was cut.
-    """
-    n, d = vectors.shape
-    rows = vectors
-    if n % _TILE or rows.dtype != np.float32 or not rows.flags.c_contiguous:
-        rows = np.zeros((-(-n // _TILE) * _TILE, d), np.float32)
-        rows[:n] = vectors
-    squared = _squared_lengths(rows)
-    odd = np.flatnonzero(~((squared > _SMALLEST) & (squared < LARGEST)))
-    if len(odd):
-        rows = rows.copy()
-        rows[odd] = normalise(rows[odd])
-        squared[odd] = _squared_lengths(rows[odd])
-    (weight, bias), *rest = layers
-    with np.errstate(divide="ignore", invalid="ignore"):  # of zero and of infinite vectors
-        values = np.matmul(rows.reshape(-1, _TILE, d), weight).reshape(len(rows), -1)
-        logits = values.T / np.sqrt(squared)
-        logits += bias[:, None]
-        for weight, bias in rest:
-            hidden = np.ascontiguousarray(np.maximum(logits, 0).T)
-            values = np.matmul(hidden.reshape(-1, _TILE, len(weight)), weight)
-            logits = values.reshape(len(rows), -1).T + bias[:, None]
-    found: Float32Array = logits[:, :n]
-    return found
-
-
-def _squared_lengths(rows: Float32Array) -> Float32Array:
-    """Squared length of each row; what overflows is infinite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        squared: Float32Array = np.vecdot(rows, rows)  # twice as fast as einsum
-    return squared
 
 
 def _check_labels(labels: Float64Array, dimensions: Sequence[HeadDimension]) -> None:

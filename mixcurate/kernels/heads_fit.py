@@ -1,4 +1,6 @@
-"""The fit of quality heads: L-BFGS on arrays, the penalty chosen by cross-validation.
+"""The fit of quality heads: L-BFGS on arrays.
+
+Cross-validation chooses the penalty, and how strong signals count beside the vector.
 
 Bounds on the work: a pass over 384 numbers a row takes the 100,000 rows with the smallest hash of
 seed and content (fewer with a large hidden layer), the cross-validation the first 10,000 of them;
@@ -8,6 +10,7 @@ one core, whatever the number of labels, with less than 1 GB of memory beside th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -45,9 +48,6 @@ _ITERATIONS, _ITERATIONS_OF_CHOICE, _FEWEST_ITERATIONS = 500, 100, 20
 #: of this: the last fit, and one of the cross-validation.
 _TOLERANCE, _TOLERANCE_OF_CHOICE = 1e-6, 1e-4
 
-#: An entry of the unit vectors that varies less is as good as constant.
-_LEAST_DEVIATION = 1e-4
-
 
 class _Sample(NamedTuple):
     """Standardised rows, soft targets, and which of these count."""
@@ -59,7 +59,7 @@ class _Sample(NamedTuple):
 
 def choose_rows(
     vectors: Float32Array,
-    labels: Float64Array,
+    beside: Float64Array,
     groups: npt.NDArray[np.integer] | None,
     candidates: npt.NDArray[np.intp],
     work: int,
@@ -69,7 +69,7 @@ def choose_rows(
 
     Args:
         vectors: float32 ``[n, d]``.
-        labels: float64 ``[n, m]``.
+        beside: float64 ``[n, x]``, what else is known of them: labels and signals.
         groups: int ``[n]``; equal ones are in one fold. None: only equal vectors are.
         candidates: the rows that can be used.
         work: multiplications that a row costs in one pass.
@@ -81,9 +81,10 @@ def choose_rows(
     start = subseed(seed, "heads")
     key, tie = (
         np.array([xxhash.xxh3_64_intdigest(row.tobytes(), start) for row in table], np.uint64)
-        for table in (vectors[candidates], labels[candidates])
+        for table in (vectors[candidates], beside[candidates])
     )
-    most = max(min(_MOST_NUMBERS // vectors.shape[1], _MOST_WORK // work), 1)
+    width = vectors.shape[1] + beside.shape[1]
+    most = max(min(_MOST_NUMBERS // width, _MOST_WORK // work), 1)
     order = np.lexsort((tie, key))[:most]
     together = key if groups is None else groups[candidates].astype(np.uint64)
     group_of = np.unique(together[order], return_inverse=True)[1]
@@ -95,67 +96,105 @@ def choose_rows(
 
 
 def fit_layers(
-    unit: Float64Array,
+    table: Float64Array,
     folds: npt.NDArray[np.intp],
     targets: Float64Array,
     counts: Sequence[int],
     *,
+    relative: Float64Array,
     hidden: int | None,
     penalty: float | None,
     seed: int,
-) -> tuple[Layers, Float32Array, Float32Array]:
+) -> tuple[Layers, npt.NDArray[np.intp]]:
     """Fit the layers of a head.
 
     Args:
-        unit: float64 ``[n, d]``, unit rows; they are overwritten.
+        table: float64 ``[n, in]``, standardised.
         folds: of each row, as ``choose_rows`` gives them.
         targets: float64 ``[n, outputs]`` in 0..1, NaN where a row is not labelled.
         counts: outputs of each dimension.
+        relative: float64 ``[k, in]``: ways to weigh the columns against each other.
         hidden: units of the hidden layer, or None.
         penalty: of the weights; None to choose it.
         seed: of the start of a hidden layer.
 
     Returns:
-        layers, mean float32 ``[d]`` and scale float32 ``[d]`` as ``Head`` has them.
+        layers as ``Head`` has them, and for each dimension which way of ``relative`` was chosen.
     """
+    if penalty is not None:
+        grid: tuple[float, ...] = (penalty,)
+    else:
+        grid = _PENALTIES if hidden is None else _PENALTIES[::2]
     # one thread: sums that are split over threads differ in their last bits
     with threadpool_limits(1):
-        mean = unit.mean(axis=0).astype(np.float32)
-        deviation = unit.std(axis=0).astype(np.float32)
-        scale = np.where(deviation < _LEAST_DEVIATION, np.float32(1), deviation)
-        unit -= mean
-        unit /= scale
         labelled = ~np.isnan(targets)
-        sample = _Sample(unit, np.where(labelled, targets, 0), labelled.astype(np.float64))
-        if penalty is None:
-            penalties = _choose_penalties(sample, folds, counts, hidden, seed)
-        else:
-            penalties = np.full(sum(counts), penalty)
-        start = _start(sample, hidden, seed)
-        layers = _descend(sample, start, penalties, _ITERATIONS, _TOLERANCE)
+        sample = _Sample(table, np.where(labelled, targets, 0), labelled.astype(np.float64))
+        best = np.zeros(len(counts), np.intp)
+        if len(grid) * len(relative) > 1:
+            loss = _held_out_loss(sample, folds, counts, grid, relative, hidden, seed)
+            best = loss.reshape(-1, len(counts)).argmin(axis=0)
+        way, place = np.divmod(best, len(grid))
+        penalties = np.repeat(np.array(grid)[place], counts)
+        layers = _fit_chosen(sample, np.repeat(way, counts), penalties, relative, hidden, seed)
     narrow = tuple((weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in layers)
-    return narrow, mean, scale
+    return narrow, way
 
 
-def _choose_penalties(
+def _fit_chosen(
+    sample: _Sample,
+    way: npt.NDArray[np.intp],
+    penalties: Float64Array,
+    relative: Float64Array,
+    hidden: int | None,
+    seed: int,
+) -> _Wide:
+    """The layers for all columns; outputs that weigh them in one way are fitted together."""
+    n_units = hidden or len(way)
+    first, bias = np.zeros((sample.rows.shape[1], n_units)), np.zeros(n_units)
+    rest: list[tuple[Float64Array, Float64Array]] = []
+    for one in np.unique(way):  # one only with a hidden layer
+        mine = np.flatnonzero(way == one)
+        part = _Sample(sample.rows, sample.targets[:, mine], sample.counted[:, mine])
+        part = _weighed(part, relative[one])
+        start = _start(part, hidden, seed)
+        (weight, its_bias), *rest = _descend(part, start, penalties[mine], _ITERATIONS, _TOLERANCE)
+        units = mine if hidden is None else np.arange(hidden)
+        read = np.flatnonzero(relative[one])
+        first[np.ix_(read, units)] = weight * relative[one, read, None]
+        bias[units] = its_bias
+    return (first, bias), *rest
+
+
+def _weighed(sample: _Sample, columns: Float64Array) -> _Sample:
+    """Columns that are read, times what they are weighed by."""
+    if (columns == 1).all():
+        return sample
+    read = columns > 0
+    return sample._replace(rows=sample.rows[:, read] * columns[read])
+
+
+def _held_out_loss(
     sample: _Sample,
     folds: npt.NDArray[np.intp],
     counts: Sequence[int],
+    grid: Sequence[float],
+    relative: Float64Array,
     hidden: int | None,
     seed: int,
 ) -> Float64Array:
-    """Of each output: the penalty with the least held-out cross entropy of its dimension.
+    """Held-out cross entropy of each dimension, at each penalty of each way: ``[k, penalties, m]``.
 
     The outputs of a linear head share nothing but the rows, so one fit tries a penalty for all.
-    With a hidden layer they share it, and one penalty is chosen for the sum.
+    With a hidden layer they share it, and all dimensions have the sum.
     """
-    grid = _PENALTIES if hidden is None else _PENALTIES[::2]
     few = _Sample(*(part[:_ROWS_OF_CHOICE] for part in sample))
     folds = folds[:_ROWS_OF_CHOICE]
-    loss = np.zeros((len(grid), len(counts)))
-    for fold in range(_FOLDS):
-        train = _Sample(*(part[folds != fold] for part in few))
-        test = _Sample(*(part[folds == fold] for part in few))
+    loss = np.zeros((len(relative), len(grid), len(counts)))
+    for way, fold in itertools.product(range(len(relative)), range(_FOLDS)):
+        train, test = (
+            _weighed(_Sample(*(part[chosen] for part in few)), relative[way])
+            for chosen in (folds != fold, folds == fold)
+        )
         if not len(train.rows) or not len(test.rows):
             continue
         layers = start = _start(train, hidden, seed)
@@ -164,10 +203,10 @@ def _choose_penalties(
             penalties = np.full(sum(counts), penalty)
             layers = _descend(train, begin, penalties, _ITERATIONS_OF_CHOICE, _TOLERANCE_OF_CHOICE)
             of_outputs = _cross_entropy(_forward(layers, test.rows)[-1], test).sum(axis=0)
-            loss[place] += np.add.reduceat(of_outputs, np.cumsum([0, *counts[:-1]]))
+            loss[way, place] += np.add.reduceat(of_outputs, np.cumsum([0, *counts[:-1]]))
     if hidden is not None:
-        loss[:] = loss.sum(axis=1, keepdims=True)
-    return np.repeat(np.array(grid)[loss.argmin(axis=0)], counts)
+        loss[:] = loss.sum(axis=2, keepdims=True)
+    return loss
 
 
 def _start(sample: _Sample, hidden: int | None, seed: int) -> _Wide:

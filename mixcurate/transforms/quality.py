@@ -16,6 +16,8 @@ from mixcurate.io import embeddings, partfiles
 from mixcurate.io.head_file import read_head_file
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
 from mixcurate.kernels import heads, quality
+from mixcurate.kernels.head_signals import check_signals
+from mixcurate.kernels.heads import Head
 from mixcurate.kernels.quality import Dimension
 from mixcurate.transforms.classify import read_classified
 from mixcurate.transforms.quality_columns import PREFIX, columns_path, read_carried
@@ -69,10 +71,13 @@ class QualityPart:
         """Each dimension's values, in its own range."""
         values: dict[str, Float32Array] = {}
         of = {origin: self._named(origin) for origin in ("heuristic", "classifier", "carried")}
+        judges = [head_of(path) for path in self.heads]
+        read = {name for head in judges for name in head.signals}
+        signals = self._signals(part, read.union(quality.INPUTS if of["heuristic"] else ()))
         if of["heuristic"]:
-            values |= self._heuristics(part)
-        for path in self.heads:
-            values |= self._heads(part, path)
+            values |= quality.heuristic_quality(signals)
+        for head in judges:
+            values |= self._heads(part, head, signals)
         for name in of["classifier"]:
             values[name] = read_classified(self.workdir, name, part)
         values |= read_carried(self.workdir, part, of["carried"])
@@ -81,20 +86,27 @@ class QualityPart:
     def _named(self, origin: str) -> list[str]:
         return [dimension.name for dimension in self.dimensions if dimension.origin == origin]
 
-    def _heuristics(self, part: str) -> dict[str, Float32Array]:
-        names = {f"signal_{name}": name for name in quality.INPUTS}
+    def _signals(self, part: str, wanted: set[str]) -> dict[str, Float32Array]:
+        """Signals of the part's documents by name."""
+        if not wanted:
+            return {}
+        names = {f"signal_{name}": name for name in sorted(wanted)}
         table = partfiles.read_table(self.workdir.part("ingest", part), list(names))
-        signals = {name: table.column(column).to_numpy() for column, name in names.items()}
-        return quality.heuristic_quality(signals)
+        return {name: table.column(column).to_numpy() for column, name in names.items()}
 
-    def _heads(self, part: str, path: str) -> dict[str, Float32Array]:
-        head = head_of(path)
-        batches = [
-            heads.predict(head, vectors)
-            for vectors in embeddings.iter_embeddings(self.workdir.part("embed", part))
-        ]
-        none = np.zeros((0, len(head.dimensions)), np.float32)
-        found = np.concatenate([none, *batches])
+    def _heads(
+        self, part: str, head: Head, signals: dict[str, Float32Array]
+    ) -> dict[str, Float32Array]:
+        found = np.zeros((0, len(head.dimensions)), np.float32)
+        batches = [found]
+        start = 0
+        for vectors in embeddings.iter_embeddings(self.workdir.part("embed", part)):
+            end = start + len(vectors)
+            shown = [signals[name][start:end] for name in head.signals]
+            beside = np.stack(shown, axis=1) if shown else None
+            batches.append(heads.predict(head, vectors, beside))
+            start = end
+        found = np.concatenate(batches)
         return {
             dimension.name: np.ascontiguousarray(found[:, column])
             for column, dimension in enumerate(head.dimensions)
@@ -116,18 +128,20 @@ class QualityPart:
             )
 
 
-def head_of(path: str) -> heads.Head:
+def head_of(path: str) -> Head:
     """The head in a file.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it reads a signal that this version does not compute.
     """
     file = read_head_file(path)
-    return heads.Head(
+    check_signals(file.signals, path)
+    return Head(
         dimensions=tuple(heads.HeadDimension(*dimension) for dimension in file.dimensions),
         layers=file.layers,
         mean=file.mean,
         scale=file.scale,
+        signals=file.signals,
     )
 
 

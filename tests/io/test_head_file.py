@@ -51,7 +51,7 @@ def path(tmp_path: Path) -> str:
 
 
 def assert_equal(found: HeadFile, file: HeadFile) -> None:
-    for name in ("dimensions", "encoder", "trained_on", "measured"):
+    for name in ("dimensions", "encoder", "trained_on", "measured", "signals"):
         assert getattr(found, name) == getattr(file, name)
     arrays = [
         [one.mean, one.scale, *(part for layer in one.layers for part in layer)]
@@ -69,6 +69,21 @@ def test_what_is_written_is_read(path, hidden, order):
     layers = tuple((np.array(weight, order=order), bias) for weight, bias in file.layers)
     write_head_file(path, dataclasses.replace(file, layers=layers))
     assert_equal(read_head_file(path), file)
+
+
+def test_names_of_signals_are_kept_and_older_files_have_none(path):
+    file = example(signals=("n_words", "a signal of another version"))
+    write_head_file(path, file)
+    assert_equal(read_head_file(path), file)
+    write_head_file(path, example())
+    assert b"signals" not in Path(path).read_bytes()
+    assert read_head_file(path).signals == ()
+
+
+@pytest.mark.parametrize("signals", [("x", "x"), ("a", "b", "c", "d"), (3,), (["x"],)])
+def test_signals_that_do_not_fit_are_refused(path, signals):
+    with pytest.raises(InputError, match="signal"):
+        write_head_file(path, example(signals=signals))
 
 
 def test_the_same_heads_give_the_same_bytes(path):

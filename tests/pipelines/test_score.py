@@ -98,6 +98,28 @@ def test_a_head_adds_its_dimensions_and_counts_by_its_points(done):
     assert not found.column("weight").equals(before.column("weight"))
 
 
+def test_a_head_reads_the_signals_that_it_asks_for(done):
+    width, names = encoder(done)["dimension"], ("punctuated_lines", "n_words")
+    random = np.random.default_rng(4)
+    weight = np.concatenate([np.zeros((width, 3)), random.normal(size=(2, 3))])
+    path = write_head(
+        done,
+        layers=((weight.astype(np.float32), np.zeros(3, np.float32)),),
+        mean=np.zeros(width + 2, np.float32),
+        scale=np.full(width + 2, 100, np.float32),  # nothing is cut
+        signals=names,
+    )
+    score(done, f"score.quality.heads=[{path.name}]", "score.quality.heuristics=false")
+    documents = parts(done, "documents")
+    columns = [documents.column(f"signal_{name}").to_numpy().astype(float) for name in names]
+    chance = 1 / (1 + np.exp(-np.log(np.stack(columns, axis=1) + 0.1) / 100 @ weight[width:]))
+    care = parts(done, "scores").column("quality_care").to_numpy()
+    np.testing.assert_allclose(care, chance[:, 2], atol=1e-5)
+    write_head(done, signals=("n_words", "charm"))
+    said = refused(done, f"score.quality.heads=[{path.name}]")
+    assert "head.safetensors reads the signal 'charm'" in said
+
+
 def test_weights_of_dimensions_say_what_counts(done):
     score(done, "score.quality.weights={form: 3, originality: 0, fluency: 0}")
     found = parts(done, "scores")

@@ -15,11 +15,14 @@ from mixcurate.io.head_file import read_head_file
 from mixcurate.io.labels_file import read_labels
 from mixcurate.io.workdir import Part, Success, Workdir
 from mixcurate.kernels import head_metrics, heads
+from mixcurate.kernels.head_signals import Signals
+from mixcurate.kernels.signals import SIGNALS, text_signals
+from mixcurate.models import language
 from mixcurate.models.encoders import EmbedParams
 from mixcurate.models.resolve import resolve
 from mixcurate.recipe_file import dump_recipe, load_recipe
 from pipelines.head_card import plain
-from pipelines.labelled_vectors import run_encoder, vectors_by_id
+from pipelines.labelled_vectors import run_encoder, vectors_by_id, vectors_of_texts
 from pipelines.train_quality import TrainOptions, render, train
 from tests.transforms.small_workdir import write_documents, write_vectors
 
@@ -42,7 +45,12 @@ def write_run(root: Path, encoder: dict, recipe: dict | None = None) -> dict[str
     random = np.random.default_rng(5)
     found = {}
     for name, n in PARTS.items():
-        ids = write_documents(home, name, n).column("id").to_pylist()
+        table = write_documents(home, name, n)
+        for column in (f"signal_{one}" for one in SIGNALS):
+            if column not in table.column_names:
+                table = table.append_column(column, pa.array(random.random(n), pa.float32()))
+        partfiles.write_table(home.part("ingest", name), table)
+        ids = table.column("id").to_pylist()
         vectors = random.standard_normal((n, 12)).astype(np.float32)
         write_vectors(home, name, vectors)
         found |= dict(zip(ids, vectors, strict=True))
@@ -83,9 +91,17 @@ def judged(vectors: dict[str, np.ndarray]) -> list[dict]:
 
 
 def trained(rows: list[dict], **options):
-    given = {"dimensions": ("depth=0:2", "clear")} | options
+    """With heads on vectors, which are fitted sooner."""
+    given = {"dimensions": ("depth=0:2", "clear"), "inputs": "vectors"} | options
     labels = write_lines("labels.jsonl", rows)
     return train(labels, "head.safetensors", workdir="run", options=TrainOptions(**given))
+
+
+def run_signals() -> np.ndarray:
+    """Signals of the run's documents: float32 ``[n, s]``."""
+    tables = [partfiles.read_table(Workdir("run").part("ingest", name)) for name in PARTS]
+    columns = [pa.concat_tables(tables).column(f"signal_{name}") for name in SIGNALS]
+    return np.stack([column.to_numpy() for column in columns], axis=1)
 
 
 def test_heads_learn_from_labels_by_id(run):
@@ -105,20 +121,29 @@ def test_heads_learn_from_labels_by_id(run):
     assert file.measured["documents"] == done.held_out
 
 
-def test_figures_are_of_a_head_that_has_not_seen_the_documents(run):
+@pytest.mark.parametrize("inputs", ["both", "vectors", "signals"])
+def test_figures_are_of_a_head_that_has_not_seen_the_documents(run, inputs):
     rows = judged(run)
-    done = trained(rows, seed=3)
+    done = trained(rows, seed=3, inputs=inputs)
     keys = pa.array([row["id"] for row in rows])
     test = head_metrics.held_out(keys, 3, 0.2)
     vectors = np.stack(list(run.values()))
     labels = np.array([[row["clear"], row["depth"]] for row in rows], np.float64)
     dimensions = [heads.HeadDimension("clear", 0, 1), heads.HeadDimension("depth", 0, 2)]
-    fitted = heads.fit(vectors[~test], labels[~test], dimensions, seed=3)
-    predicted, decided = (f(fitted, vectors[test]) for f in (heads.predict, heads.decide))
+    beside = None if inputs == "vectors" else run_signals()
+
+    def fit(chosen):
+        shown = beside if beside is None else Signals(tuple(SIGNALS), beside[chosen])
+        shown = shown and shown._replace(alone=inputs == "signals")
+        return heads.fit(vectors[chosen], labels[chosen], dimensions, signals=shown, seed=3)
+
+    fitted = fit(~test)
+    shown = beside if beside is None else beside[test]
+    predicted, decided = (f(fitted, vectors[test], shown) for f in (heads.predict, heads.decide))
     expected = head_metrics.measure(predicted, decided, labels[test], dimensions)
     assert [d.measured for d in done.dimensions] == expected
     assert read_head_file("head.safetensors").measured["dimensions"][0]["measured"]["n"] == 41
-    whole = heads.fit(vectors, labels, dimensions, seed=3)
+    whole = fit(np.full(240, True))
     np.testing.assert_array_equal(
         read_head_file("head.safetensors").layers[0][0], whole.layers[0][0]
     )
@@ -126,12 +151,37 @@ def test_figures_are_of_a_head_that_has_not_seen_the_documents(run):
 
 def test_the_same_labels_give_the_same_bytes(run):
     rows = judged(run)
-    trained(rows, command="x")
+    trained(rows, command="x", inputs="signals")
     first = Path("head.safetensors").read_bytes(), Path("head.md").read_bytes()
-    trained(rows[::-1], command="x")
+    trained(rows[::-1], command="x", inputs="signals")
     assert (Path("head.safetensors").read_bytes(), Path("head.md").read_bytes()) == first
-    trained(rows, command="x", seed=1)
+    trained(rows, command="x", inputs="signals", seed=1)
     assert Path("head.safetensors").read_bytes() != first[0]
+
+
+def test_what_a_head_reads_is_chosen_and_told(run):
+    rows = judged(run)
+    long = run_signals()[:, list(SIGNALS).index("n_words")]
+    for row, words in zip(rows, long, strict=True):
+        row["long"] = int(words > np.median(long))
+    done = trained(rows, dimensions=("clear", "long"), inputs="both")
+    clear, length = done.dimensions
+    assert clear.reads == "the vector"
+    assert "the signals" in length.reads
+    assert length.measured.spearman > 0.8
+    file = read_head_file("head.safetensors")
+    assert file.signals == tuple(SIGNALS)
+    assert file.trained_on["inputs"] == "both"
+    assert file.trained_on["reads"] == {"clear": clear.reads, "long": length.reads}
+    card = Path("head.md").read_text()
+    assert "0 to 1 points, from the vector\n" in card
+    assert f"`quality_long`, 0 to 1 points, from {length.reads}" in card
+    assert "its vector and its signals" in card
+    blind = trained(rows, dimensions=("clear", "long"))
+    assert [one.reads for one in blind.dimensions] == ["the vector"] * 2
+    assert blind.dimensions[1].measured.spearman < 0.5
+    assert read_head_file("head.safetensors").signals == ()
+    assert "by its vector alone" in Path("head.md").read_text()
 
 
 def test_groups_stay_together(run, monkeypatch):
@@ -181,6 +231,10 @@ def test_of_documents_with_one_id_the_first_counts(run):
     ]
     expected = [run[one] if one not in ("b-0002", "b-0000") else np.zeros(12) for one in keys]
     np.testing.assert_array_equal(found.vectors, expected)
+    assert np.isnan(found.signals[~found.known]).all()
+    by_id = dict(zip(run, run_signals(), strict=True))
+    expected = [by_id[one] for one in keys if one not in ("b-0002", "b-0000")]
+    np.testing.assert_array_equal(found.signals[found.known], expected)
 
 
 def test_labels_of_another_run_are_told(run):
@@ -233,12 +287,7 @@ def test_the_card_says_what_the_head_is(run):
     done = trained(judged(run)[:100], hidden=4, command="mixcurate train-quality `x`\n# Head")
     card = Path("head.md").read_text()
     assert done.card == "head.md"
-    for text in (
-        "hidden layer of 4 units",
-        "made up (12 numbers",
-        "100 documents used",
-        "Niu et al",
-    ):
+    for text in ("hidden layer of 4 units", "made up (12 numbers", "100 documents used", "Niu"):
         assert text in card
     assert "\n    mixcurate train-quality `x` # Head\n" in card
     depth = done.dimensions[1].measured
@@ -271,15 +320,27 @@ def sentences(n: int) -> list[dict]:
 
 def test_texts_are_embedded(run):
     labels = write_lines("texts.jsonl", sentences(100))
-    done = train(labels, "1.safetensors", options=TrainOptions())
+    options = TrainOptions(inputs="vectors")
+    done = train(labels, "1.safetensors", options=options)
     assert done.encoder["weights_sha256"] == resolve(EmbedParams()).weights
     assert done.dimensions[0].measured.spearman > 0.7
     # a run with the same model, and other threads
     Workdir("run").clear_success("embed")
     recipe = Path("run/recipe.yaml")
     recipe.write_text(recipe.read_text().replace("max_tokens: 16", "max_tokens: 256"))
-    train(labels, "2.safetensors", workdir="run", options=TrainOptions(), threads=2)
+    train(labels, "2.safetensors", workdir="run", options=options, threads=2)
     assert Path("1.safetensors").read_bytes() == Path("2.safetensors").read_bytes()
+
+
+def test_texts_have_the_signals_that_ingest_computes(run):
+    texts = ["Det är en katt och den ser på mig, men jag vet inte varför.", "a b", "- x\n\n- y #"]
+    labels = write_lines("texts.jsonl", [{"text": f"\n{text} ", "x": 1} for text in texts])
+    given = read_labels(labels, by="text")
+    found = vectors_of_texts(given, None, "embedded", 1)
+    codes = pa.array(language.identify(texts)[0], pa.string())
+    assert codes[0].as_py() == "sv"
+    expected = text_signals(pa.array(texts, pa.large_string()), codes).to_pandas().to_numpy()
+    np.testing.assert_array_equal(found.signals, expected)
 
 
 def test_texts_take_the_model_of_the_run(run):
