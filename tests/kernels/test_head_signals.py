@@ -165,3 +165,13 @@ def test_signals_that_do_not_fit_are_refused():
             predict(head, vectors, signals)
     with pytest.raises(InputError, match=r"reads the signal 'charm', which this version"):
         with_signals(head, ("n_words", "charm", "sentences"))
+
+
+def test_a_hidden_layer_reads_what_tells():
+    vectors, signals, labels = both_planted(300)
+    head = fit(
+        vectors[:200], labels[:200, 1:2], [BINARY], signals=Signals(NAMES, signals[:200]),
+        hidden=3, penalty=3,
+    )  # fmt: skip
+    assert head.strengths[0] > 0
+    assert np.mean(decide(head, vectors[200:], signals[200:]) == labels[200:, 1:2]) > 0.9
