@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import collections
 
-from mixcurate.io.head_file import HeadFile, read_head_file
-
 from mixcurate.errors import RequestError, nearest
 from mixcurate.io import storage
+from mixcurate.io.head_file import HeadFile, read_head_file
 from mixcurate.kernels import quality
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.quality import Dimension
