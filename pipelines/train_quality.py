@@ -208,7 +208,9 @@ def _reads(strength: float) -> str:
         return "the vector"
     if np.isinf(strength):
         return "the signals"
-    return f"the vector and, {strength:g} times as strong, the signals"
+    return (
+        f"the vector and the signals, each {strength:g} times as strong as a number of the vector"
+    )
 
 
 def _write(trained: Trained, head: Head) -> None:
