@@ -114,7 +114,7 @@ def _counted(
     for part, size in zip((domain, first, second), sizes, strict=True):
         packed = packed * size + part + 1
     keys, totals = fixedpoint.sums_by_key(packed, *sums)
-    columns = []
+    columns: list[pa.Array] = []
     for size in reversed(sizes):
         columns.insert(0, pa.array(keys % size - 1, pa.int32()))
         keys = keys // size

@@ -228,8 +228,8 @@ def find_facts(
         PlanError: the cap does not allow what the budget asks for.
     """
     if bins is None:  # weights are one on average
-        amounts = targets(extent, plan) / np.maximum(extent.documents, 1)
-        return PoolFacts(extent, ranks, mean, tuple(Scale(float(amount)) for amount in amounts))
+        each = targets(extent, plan) / np.maximum(extent.documents, 1)
+        return PoolFacts(extent, ranks, mean, tuple(Scale(scale) for scale in each.tolist()))
     records = np.frombuffer(bins, allocation.WEIGHTS)
     budget = targets(extent, plan)
     scales = []
