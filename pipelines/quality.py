@@ -9,6 +9,7 @@ from mixcurate.io import storage
 from mixcurate.io.head_file import HeadFile, read_head_file
 from mixcurate.kernels import quality
 from mixcurate.kernels.hashing import fingerprint
+from mixcurate.kernels.head_signals import check_signals
 from mixcurate.kernels.quality import Dimension
 from mixcurate.kernels.scoring import QualityParams
 from mixcurate.transforms.quality import QUALITY, JudgeQuality, QualityPart
@@ -125,9 +126,8 @@ def _check_names(found: list[Dimension], params: QualityParams) -> None:
 
 def _heads(job: Job) -> dict[str, HeadFile]:
     """The heads that are asked for, by their path."""
-    paths = [_head_path(job, name) for name in job.recipe.score.quality.heads]
-    return {path: read_head_file(path) for path in paths}
-
-
-def _head_path(job: Job, name: str) -> str:
-    return resolve(job.base, name)
+    paths = [resolve(job.base, name) for name in job.recipe.score.quality.heads]
+    files = {path: read_head_file(path) for path in paths}
+    for path, file in files.items():
+        check_signals(file.signals, path)
+    return files

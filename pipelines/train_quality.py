@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
@@ -140,7 +141,9 @@ def _fit_and_write(
             f"{given.path}: {len(rows):,} documents in {n_groups:,} groups cannot be parted into "
             f"those to fit on and those to measure on; label more of them, or change --held-out"
         )
-    fitted = _fit(vectors[~test], signals[~test], values[~test], dimensions, options)
+    codes = _codes(groups) if options.group is not None else None
+    known = None if codes is None else codes[~test]
+    fitted = _fit(vectors[~test], signals[~test], values[~test], dimensions, options, known)
     beside = signals[test] if fitted.signals else None
     predicted, decided = (
         judge(fitted, vectors[test], beside) for judge in (heads.predict, heads.decide)
@@ -148,7 +151,7 @@ def _fit_and_write(
     measured = head_metrics.measure(predicted, decided, values[test], dimensions)
     own = np.repeat(found.heuristics[rows][test][:, None], len(dimensions), axis=1)
     heuristics = head_metrics.measure(own, own, values[test], dimensions)
-    head = _fit(vectors, signals, values, dimensions, options)
+    head = _fit(vectors, signals, values, dimensions, options, codes)
     told = [
         TrainedDimension(
             name=dimension.name,
@@ -193,13 +196,27 @@ def _fit(
     values: Float64Array,
     dimensions: Sequence[HeadDimension],
     options: TrainOptions,
+    groups: npt.NDArray[np.integer] | None,
 ) -> Head:
     beside = None
     if options.inputs != "vectors":
         beside = Signals(tuple(SIGNALS), signals, alone=options.inputs == "signals")
     return heads.fit(
-        vectors, values, dimensions, signals=beside, hidden=options.hidden, seed=options.seed
+        vectors,
+        values,
+        dimensions,
+        signals=beside,
+        hidden=options.hidden,
+        seed=options.seed,
+        groups=groups,
     )
+
+
+def _codes(groups: pa.Array) -> npt.NDArray[np.int64]:
+    """Equal numbers for equal groups."""
+    encoded = pc.dictionary_encode(groups)
+    codes: npt.NDArray[np.int64] = encoded.indices.to_numpy().astype(np.int64)
+    return codes
 
 
 def _reads(strength: float) -> str:
