@@ -21,8 +21,8 @@ class QualityParams(Params):
     heuristics: bool = True
     """Our own four, from the signals of ingest: fluency, form, originality, substance."""
     heads: list[str] = Field([])
-    """Files of `mixcurate train-quality`: dimensions from the embedding that is already there;
-    relative to the recipe."""
+    """Files of `mixcurate train-quality`: dimensions from the embedding and the signals that are
+    already there; relative to the recipe."""
     classifiers: list[ClassifierParams] = Field([])
     """Models that read the text, each one dimension, each run as a step of its own."""
     carried: dict[Annotated[str, Field(pattern=r"""^[^"'\\]+$""")], Range] = Field({})
