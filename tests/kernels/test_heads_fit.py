@@ -32,11 +32,15 @@ def test_gradients_are_slopes_of_the_loss(hidden):
 
 
 def chosen(monkeypatch, *arguments, **options) -> np.ndarray:
+    """The penalty of each output that the last fit is made with."""
     found = []
-    choose = heads_fit._choose_penalties
-    monkeypatch.setattr(
-        heads_fit, "_choose_penalties", lambda *a: found.append(choose(*a)) or found[-1]
-    )
+    fit_chosen = heads_fit._fit_chosen
+
+    def noting(sample, way, penalties, *rest):
+        found.append(penalties)
+        return fit_chosen(sample, way, penalties, *rest)
+
+    monkeypatch.setattr(heads_fit, "_fit_chosen", noting)
     fit(*arguments, **options)
     monkeypatch.undo()
     return found[0]
@@ -91,7 +95,7 @@ def test_folds_take_whole_groups_in_turn(n, n_groups, seed):
 def test_labels_beyond_the_bounds_are_left_out_by_their_hash(monkeypatch):
     vectors, labels = planted(500, BINARY)
     whole = fit(vectors, labels, [BINARY], penalty=10)
-    monkeypatch.setattr(heads_fit, "_MOST_NUMBERS", 12 * 200)
+    monkeypatch.setattr(heads_fit, "_MOST_NUMBERS", 13 * 200)
     rows, _ = heads_fit.choose_rows(vectors, labels, None, np.arange(500), 1, 0)
     assert len(rows) == 200
     part = fit(vectors, labels, [BINARY], penalty=10)
