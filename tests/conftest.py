@@ -9,3 +9,8 @@ from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names of tests hold no bytes: packed ones hold the time, and processes collect apart."""
+    return f"{argname}_of_{len(val)}" if isinstance(val, bytes) else None
