@@ -17,6 +17,7 @@ from mixcurate.io import corpus as corpus_io
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import DATA_FOLDERS, Workdir
 from mixcurate.tables import CORPUS
+from pipelines.explain_table import visible
 
 _LONGEST = 80
 _WIDTH = 100
@@ -265,7 +266,7 @@ def _show_part(info: dict[str, Any]) -> list[Any]:
 
 
 def _line(text: str) -> Text:
-    return Text(_visible(text), overflow="fold")
+    return Text(visible(text), overflow="fold")
 
 
 def _table(title: str, names: list[str], rows: list[list[Any]], *, words: int = 1) -> Table:
@@ -290,9 +291,4 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.6g}"
-    return "" if value is None else _visible(str(value))
-
-
-def _visible(text: str) -> str:
-    """No control character of a document reaches the terminal."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
+    return "" if value is None else visible(str(value))

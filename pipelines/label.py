@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import orjson
@@ -24,11 +24,12 @@ from mixcurate.kernels.classifier import Classifier, predict
 from mixcurate.kernels.hashing import document_ids
 from mixcurate.kernels.repair import repair
 from mixcurate.models.encoder import Encoder
-from mixcurate.models.encoders import EmbedParams, EncodeStats
+from mixcurate.models.encoders import EncodeStats
 from mixcurate.models.extract import extractor
 from mixcurate.models.resolve import load, resolve
 from mixcurate.recipe import Recipe
 from mixcurate.recipe_file import load_recipe
+from pipelines.labelled_vectors import run_encoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,7 @@ def label(workdir: str, inputs: Sequence[InputParams], out: str, *, threads: int
         for task in list_tasks(number, source, base=base, task_bytes=1 << 62)
     ]
     _check_out(out, tasks)
-    spec = resolve(_embed_params(home, recipe))
+    spec = resolve(run_encoder(home))
     encoder = load(spec, threads)
     identity = {
         "model": spec.name,
@@ -202,18 +203,6 @@ def _documents(raw: RawBatch, source: InputParams, path: str, *, repairs: bool) 
         texts = pc.utf8_trim_whitespace(repair(texts).text)
     ids = pc.coalesce(raw.documents.column("own_id"), hashed)
     return _Documents(path, ids, positions, texts)
-
-
-def _embed_params(home: Workdir, recipe: Recipe) -> EmbedParams:
-    """The model of the run, as the run has found it: its folder, or its revision."""
-    params = recipe.embed
-    embedded = home.success("embed")
-    if params.model == "embedded" or embedded is None:
-        return params
-    recorded: dict[str, Any] = embedded.details["encoder"]
-    if recorded["revision"] is not None:
-        return params.model_copy(update={"revision": recorded["revision"]})
-    return params.model_copy(update={"model": recorded["model"]})
 
 
 def _check_out(out: str, tasks: Sequence[ReadTask]) -> None:
