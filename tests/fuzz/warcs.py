@@ -64,7 +64,7 @@ def _check_stored(stored: bytes, params: InputParams, choices: Choices) -> Found
     size = len(stored)
     if warc_ranges.warc_ranges(io.BytesIO(stored), size, 1) == [(0, None)]:
         return whole
-    if compression_of(stored) is None and not _can_be_entered(stored):
+    if not _can_be_entered(stored):
         return whole
     edges = sorted({0, size, *[cut * size // 255 for cut in choices.cuts]})
     tasks = [task_of(params, start, stop) for start, stop in itertools.pairwise(edges)]
@@ -72,10 +72,14 @@ def _check_stored(stored: bytes, params: InputParams, choices: Choices) -> Found
     return whole
 
 
-def _can_be_entered(content: bytes) -> bool:
+def _can_be_entered(stored: bytes) -> bool:
     """Whether what looks like a record is one: a range takes an archive in a record for records."""
-    found = [f for f in read_frames(io.BytesIO(content), 0, None) if isinstance(f, Frame)]
-    return content.count(b"WARC/") == len(found)
+    found = [f.position for f in read_frames(io.BytesIO(stored), 0, None) if isinstance(f, Frame)]
+    codec = compression_of(stored)
+    if codec is None:
+        return stored.count(b"WARC/") == len(found)
+    # a member that does not compress is stored as it is, with an archive that its record holds
+    return all(match.start() in found for match in warc_ranges._MAGIC[codec].finditer(stored))
 
 
 def _is_damaged(found: Found) -> bool:
