@@ -10,14 +10,10 @@ from mixcurate.io import corpus as corpus_io
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Success
 from mixcurate.kernels.hashing import fingerprint
-from mixcurate.transforms.materialize import (
-    EXCHANGE,
-    MATERIALIZE,
-    ExchangePart,
-    Materialize,
-    WriteShard,
-)
+from mixcurate.transforms.exchange import EXCHANGE, ExchangePart
+from mixcurate.transforms.materialize import Materialize
 from mixcurate.transforms.tasks import Task, split, summarise
+from mixcurate.transforms.write_shard import MATERIALIZE, WriteShard
 from pipelines.job import Job, finish, recipe_fingerprint, say_resumed, up_to_date
 
 VERSION = "1"

@@ -11,10 +11,12 @@ import numpy as np
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Part, Success, TaskResult
-from mixcurate.kernels import allocation, budget, draw, shards, strategies
+from mixcurate.kernels import allocation, budget, draw, shards
 from mixcurate.kernels.allocation import Amounts
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.licences import check_allowed
+from mixcurate.kernels.strategies.facts import Facts
+from mixcurate.kernels.targets import shares_of
 from mixcurate.transforms.pool import rule_of
 from mixcurate.transforms.score import WEIGHTED, bins_path
 from mixcurate.transforms.select import (
@@ -104,7 +106,15 @@ def find_targets(job: Job, scored: Success) -> Targets:
     available = table.column("n_tokens").to_numpy()
     weighted = scored.details["weighted_tokens"]
     weighted_tokens = np.array([weighted.get(str(i), 0) / WEIGHTED for i in range(len(names))])
-    shares, total, notes = strategies.shares_of(params, available, weighted_tokens, names)
+    facts = Facts(
+        names=names,
+        documents=table.column("n_documents").to_numpy(),
+        tokens=available,
+        budget=params.budget_tokens or int(available.sum()),
+        max_epochs=params.max_epochs,
+        weighted_tokens=weighted_tokens,
+    )
+    shares, total, notes = shares_of(params, facts, params.budget_tokens)
     tokens, capped = budget.token_targets(
         shares,
         total,

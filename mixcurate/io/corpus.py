@@ -28,17 +28,47 @@ _BESIDE = (
 _SHARD = re.compile(r"train/data-\d+-of-\d+\.arrow|wds/train-\d+\.tar")
 
 
+FormatName = Literal[
+    "arrow",
+    "parquet",
+    "webdataset",
+    "jsonl",
+    "mds",
+    "litdata",
+    "megatron",
+    "nanotron",
+    "litdata_tokens",
+]
+
+
+class TokenParams(Params):
+    """How documents become tokens, for the formats that hold tokens."""
+
+    tokenizer: str | None = None
+    """`embedded`, or a Hugging Face tokenizer.json relative to the recipe; null takes
+    `ingest.tokenizer`."""
+    bos: bool = False
+    """Put the beginning-of-sequence token before each document."""
+    eos: bool = True
+    """Put the end-of-sequence token after each document."""
+    sequence_length: PositiveInt | None = None
+    """Pack the documents of a domain into sequences of this many tokens; null keeps a sequence for
+    each document."""
+
+
 class OutputParams(Params):
     """Where the corpus goes, in which formats, and how it is cut."""
 
     path: str | None = None
     """Folder of the corpus, relative to the recipe's folder; null is `corpus` in the workdir."""
-    formats: list[Literal["arrow", "webdataset"]] = Field(default=["arrow"], min_length=1)
+    formats: list[FormatName] = Field(default=["arrow"], min_length=1)
     """Formats to write, all from one pass."""
     shard_bytes: ByteSize = ByteSize(256_000_000)
     """Text in a shard, at most."""
     shards_multiple_of: PositiveInt = 64
     """The number of shards is a multiple of this when the corpus is large enough."""
+    tokens: TokenParams = TokenParams()
+    """For `megatron`, `nanotron` and `litdata_tokens`."""
 
 
 def owner(corpus: str) -> str | None:

@@ -1,7 +1,4 @@
-"""Mixture strategies: from what each domain has to the share of tokens it gets.
-
-All have one shape: available tokens (and what the strategy needs) in, shares that sum to one out.
-"""
+"""Targets that a recipe names, and what is left for the strategy."""
 
 from __future__ import annotations
 
@@ -10,34 +7,11 @@ import numpy.typing as npt
 
 from mixcurate.errors import PlanError, nearest
 from mixcurate.kernels.mixture import DomainTarget, MixtureParams
+from mixcurate.kernels.strategies.facts import Facts
+from mixcurate.kernels.strategies.table import STRATEGIES
 
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
-
-
-def natural(available: Int64Array) -> Float64Array:
-    """Shares as they are in the pool: float64 ``[n]``."""
-    shares: Float64Array = available / available.sum()
-    return shares
-
-
-def uniform(available: Int64Array) -> Float64Array:
-    """The same share for every domain that has documents."""
-    shares: Float64Array = (available > 0) / np.count_nonzero(available)
-    return shares
-
-
-def temperature(available: Int64Array, t: float) -> Float64Array:
-    """Shares proportional to tokens ** (1 / t): t = 1 is natural, large t is uniform."""
-    powered: Float64Array = (available / available.max()) ** (1.0 / t)
-    shares: Float64Array = powered / powered.sum()
-    return shares
-
-
-def samplemix(weighted_tokens: Float64Array) -> Float64Array:
-    """Shares that per-document weights imply: sums of weight * tokens (SampleMix, section 2.4)."""
-    shares: Float64Array = weighted_tokens / weighted_tokens.sum()
-    return shares
 
 
 def resolve_domains(
@@ -129,32 +103,15 @@ def _absolute(target: DomainTarget | None, available: int) -> float:
 
 
 def shares_of(
-    params: MixtureParams,
-    available: Int64Array,
-    weighted_tokens: Float64Array,
-    names: list[str],
+    params: MixtureParams, facts: Facts, budget: int | None
 ) -> tuple[Float64Array, int, list[str]]:
     """Shares and budget of the mixture that was asked for.
-
-    Args:
-        params: the mixture.
-        available: int64 ``[n]`` tokens per domain.
-        weighted_tokens: float64 ``[n]``, sum of weight * tokens per domain.
-        names: domain names.
 
     Returns:
         shares float64 ``[n]``, budget in tokens, notes.
     """
-    budget = params.budget_tokens or int(available.sum())
-    match params.strategy:
-        case "natural":
-            return natural(available), budget, []
-        case "uniform":
-            return uniform(available), budget, []
-        case "temperature":
-            return temperature(available, params.temperature), budget, []
-        case "samplemix":
-            return samplemix(weighted_tokens), budget, []
-        case "explicit":
-            targets = resolve_domains(params.domains, names)
-            return explicit(available, targets, params.budget_tokens)
+    if params.domains:
+        targets = resolve_domains(params.domains, facts.names)
+        return explicit(facts.tokens, targets, budget)
+    found = STRATEGIES[params.strategy](facts, params)
+    return found.shares, budget or int(facts.tokens.sum()), found.notes

@@ -1,0 +1,1 @@
+"""Formats of shards, one module each; ``table`` names them."""
