@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -75,11 +76,9 @@ def _default(value: Any) -> str:
     default = value.get("default")
     if isinstance(default, dict):
         return "see below" if default else "{}"
-    return (
-        {None: "null", True: "true", False: "false"}.get(default, str(default))
-        if not isinstance(default, list)
-        else str(default).replace("'", "")
-    )
+    if isinstance(default, list):
+        return str(default).replace("'", "")
+    return str(default) if isinstance(default, str) else json.dumps(default)
 
 
 if __name__ == "__main__":

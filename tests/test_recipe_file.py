@@ -75,12 +75,14 @@ ONE_PROBLEM = {
     ),
     "bad word": (
         "mixture:\n  strategy: samplmix\n",
-        "6: mixture.strategy: must be 'natural', 'uniform', 'temperature', 'explicit' or "
-        "'samplemix', got 'samplmix'; did you mean 'samplemix'?",
+        "6: mixture.strategy: must be 'natural', 'uniform', 'temperature', 'unimax', "
+        "'repetition', 'explicit', 'file', 'entropy', 'topics', 'samplemix', 'centrality', "
+        "'smart', 'mig' or 'target', got 'samplmix'; did you mean 'samplemix'?",
     ),
     "bad word in a list": (
         "output:\n  formats:\n    - arrow\n    - webdatset\n",
-        "8: output.formats.1: must be 'arrow' or 'webdataset', got 'webdatset'; "
+        "8: output.formats.1: must be 'arrow', 'parquet', 'webdataset', 'jsonl', 'mds', "
+        "'litdata', 'megatron', 'nanotron' or 'litdata_tokens', got 'webdatset'; "
         "did you mean 'webdataset'?",
     ),
     "bad word with no near one": (
@@ -209,7 +211,8 @@ cluster: {}
         "recipe.yaml:7: cluster.k: must be greater than 0 or 'sqrt' or 'silhouette', got 0",
         "recipe.yaml:8: cluster.iterations: must be a whole number, got 'many'; "
         "write it like 1_000_000 or 1e6",
-        "recipe.yaml:9: output.formats.0: must be 'arrow' or 'webdataset', got 'arow'; "
+        "recipe.yaml:9: output.formats.0: must be 'arrow', 'parquet', 'webdataset', 'jsonl', 'mds', "
+        "'litdata', 'megatron', 'nanotron' or 'litdata_tokens', got 'arow'; "
         "did you mean 'arrow'?",
         "recipe.yaml:10: cluster: given twice, first on line 6; remove one",
         "--set seed=-1: must be at least 0, got -1",
@@ -412,8 +415,10 @@ def test_an_override_does_not_share_what_an_alias_shares() -> None:
         ("mixture.budget_token=5", "unknown key; did you mean 'budget_tokens'?"),
         ("mixtur.a.b=5", "mixtur: unknown key; did you mean 'mixture'?"),
         ("mixture={strategy: x}", "mixture.strategy: must be 'natural', 'uniform', 'temperature', "
-         "'explicit' or 'samplemix', got 'x'"),
-        ("mixture.strategy=explicit", "mixture: strategy 'explicit' needs 'domains'"),
+         "'unimax', 'repetition', 'explicit', 'file', 'entropy', 'topics', 'samplemix', "
+         "'centrality', 'smart', 'mig' or 'target', got 'x'"),
+        ("mixture.strategy=explicit", "mixture: strategy 'explicit' needs 'domains', or 'by' and "
+         "'targets'"),
         ("cluster.k", "not of the form key=value, such as mixture.max_epochs=2"),
         ("cluster..k=2", "not of the form key=value, such as mixture.max_epochs=2"),
         ("cluster.k=[", "not valid YAML: expected the node content, but found '<stream end>'"),
@@ -433,7 +438,8 @@ def test_override_problem(override: str, message: str) -> None:
 def test_a_section_made_wrong_by_an_override_is_not_blamed_on_the_file() -> None:
     text = HEAD + "mixture:\n  strategy: natural\n"
     assert problems(text, "seed=1", "mixture.strategy=explicit", "cluster.k=2") == [
-        "--set mixture.strategy=explicit: mixture: strategy 'explicit' needs 'domains'"
+        "--set mixture.strategy=explicit: mixture: strategy 'explicit' needs 'domains', or 'by' "
+        "and 'targets'"
     ]
 
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveInt,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from mixcurate.params import Params
 
 #: What shares can be of. A cluster is the fine cell that domains are merged from.
 Level = Literal["domain", "source", "licence", "language", "tier", "cluster"]
 
+_LEVEL = {"type": "string", "enum": list(get_args(Level))}
+
+#: One level may stand without brackets.
 Levels = Annotated[
     list[Level],
     Field(min_length=1, max_length=4),
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    WithJsonSchema({"anyOf": [{"type": "array", "items": _LEVEL}, _LEVEL]}),
 ]
 
 StrategyName = Literal[

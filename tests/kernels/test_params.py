@@ -78,6 +78,7 @@ def test_a_target_out_of_range_is_refused(bad):
 
 
 ONE = {"domains": {0: {"proportion": 0.5}}}
+PHASES = {"budget_tokens": 9}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,30 @@ def test_consistent_mixtures_are_accepted(good):
     ("bad", "message"),
     [
         ({"strategy": "explicit"}, "strategy 'explicit' needs 'domains'"),
-        ({"strategy": "natural"} | ONE, "'domains' is for strategy 'explicit', not 'natural'"),
+        ({"by": "source"} | ONE, "'domains' stands alone; with 'by' give all targets in 'targets'"),
+        (ONE | {"targets": {"a": {"repeat": 1}}}, "'domains' stands alone"),
+        ({"by": ["source", "source"]}, "'by' names a level twice"),
+        ({"by": []}, "by"),
+        ({"strategy": "file", "budget_tokens": 9}, "strategy 'file' needs 'file'"),
+        ({"strategy": "topics", "budget_tokens": 9}, "needs 'topics.factors' or 'topics.scores'"),
+        ({"strategy": "target", "budget_tokens": 9}, "strategy 'target' needs 'target.path'"),
+        ({"strategy": "centrality", "budget_tokens": 9}, "needs one of its 'scores' and 'links'"),
+        ({"strategy": "unimax"}, "strategy 'unimax' needs 'budget_tokens'"),
+        ({"phases": [{"name": "a", "share": 1}]}, "'phases' need 'budget_tokens'"),
+        (
+            PHASES | {"phases": [{"name": "a", "share": 0.5}]},
+            "add up to 0.5; they must add up to 1",
+        ),
+        (PHASES | {"phases": [{"name": "a", "share": 0.5}] * 2}, "need names of their own"),
+        (PHASES | {"phases": [{"name": "holdout", "share": 1}]}, "none may be 'holdout'"),
+        (
+            PHASES | {"phases": [{"name": "a", "share": 1, "strategy": "explicit"}]},
+            "strategy 'explicit' needs 'domains'",
+        ),
+        ({"tiers": {"cuts": [0.5, 0.2]}}, "cuts must ascend and lie between 0 and 1"),
+        ({"topics": {"scores": {"a": 1}}}, "'scores' and 'baseline' go together"),
+        ({"topics": {"factors": {"a": -1}}}, "'factors' must not be negative"),
+        ({"topics": {"bounds": [2, 3]}}, "must enclose 1"),
         ({"strategy": "uniform"}, "strategy 'uniform' needs 'budget_tokens'"),
         ({"strategy": "temperature"}, "strategy 'temperature' needs 'budget_tokens'"),
         ({"strategy": "best"}, "strategy"),
