@@ -1,6 +1,6 @@
 """How many copies a weight stands for: expected, rounded by a hash, and in which order they come.
 
-Three methods, each with one scale that is found so that the expected copies add up to a target:
+Methods, each with one scale that is found so that the expected copies add up to a target:
 
 - samplemix: scale * w, floor plus a coin (SampleMix, arXiv 2503.01506, section 2.4.3);
 - soft_cap: log(1 + penalty * scale * w) / penalty. Soft Cap Sampling (FLYT) draws batches from a
@@ -9,7 +9,9 @@ Three methods, each with one scale that is found so that the expected copies add
   closed form of the procedure for batches that are small against the pool;
 - gumbel: whole epochs, and of the rest each document with chance 1 - exp(-scale * w): the documents
   with the largest log w + Gumbel noise (Gumbel top-k of QuRating, arXiv 2402.09739), since an
-  exponential variable over w falls as that sum rises.
+  exponential variable over w falls as that sum rises;
+- top: no chance at all: whole epochs, and of the next one the documents with the largest weights,
+  those of one weight in the order of their hashes. Weights are in (0, 1].
 
 ``max_epochs`` caps the expected copies of a document; since the scale is found with the cap in
 place, what the cap takes away goes to the others (water-filling).
@@ -32,7 +34,7 @@ Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
-Method = Literal["samplemix", "soft_cap", "gumbel"]
+Method = Literal["samplemix", "soft_cap", "gumbel", "top"]
 
 #: Trailing bits of a float32 weight that one bin covers. Bins are 2 ** -12 wide where copies follow
 #: from them, and 2 ** -7 where there are many groups or only a bound is needed: then a table stays
@@ -45,6 +47,9 @@ _UNSURE_BITS = np.uint64(12)
 #: Expected copies are rounded to this part of one before they decide: a budget as large as the
 #: pool shall give a document of weight one exactly one copy.
 _STEP = 2.0**-40
+
+#: Weights of top are rounded down to parts of one that a key below 32 can tell.
+_TOP_STEP = 2.0**-48
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +72,8 @@ class CopyRule:
                 copies = np.log1p(self.penalty * scaled) / self.penalty
             case "gumbel":
                 copies = scale.whole - np.expm1(-scaled)
+            case "top":  # a document is in or out, so totals have steps
+                copies = scale.whole + (1.0 - _below_one(weight) <= scale.value).astype(np.float64)
         return np.minimum(copies, self.cap)
 
     def copies(self, expected: Float64Array, keys: UInt64Array) -> npt.NDArray[np.int32]:
@@ -95,8 +102,11 @@ class CopyRule:
 
         Returns:
             float64 ``[n]``, positive, rising with ``copy``; of gumbel it is scale / (1 + scale)
-            after ``copy`` - 1 whole epochs. And which documents can have the copy at all.
+            after ``copy`` - 1 whole epochs, and of top it is in (copy - 1, copy]: equal for equal
+            weights, so that ``keys`` must settle it. And which documents can have the copy at all.
         """
+        if self.method == "top":
+            return copy - _below_one(weight), np.full(len(weight), copy <= self.cap)
         v = unit_interval(keys)
         needed = copy - v
         possible = needed <= self.cap
@@ -109,6 +119,12 @@ class CopyRule:
                 waiting = np.maximum(-np.log1p(-v), 1e-300) / weight
                 inside = _steady(waiting / (1 + waiting))
                 return copy - 1 + inside, copy - 1 + v <= self.cap
+
+
+def _below_one(weight: npt.NDArray[np.floating]) -> Float64Array:
+    """Weights of top as multiples of ``_TOP_STEP`` in [0, 1)."""
+    steps = np.floor(weight.astype(np.float64) / _TOP_STEP) * _TOP_STEP
+    return np.minimum(steps, 1.0 - _TOP_STEP)
 
 
 def _steady(keys: Float64Array) -> Float64Array:
@@ -219,7 +235,7 @@ def find_scale(rule: CopyRule, amounts: Amounts, target: float, what: str) -> Sc
     the curved methods below 2 ** -24 of all.
 
     Args:
-        rule: of copies.
+        rule: of copies, not top: what is drawn then has no expectation to meet a target with.
         amounts: of all documents that share the scale.
         target: documents or tokens.
         what: these, for the message.
@@ -267,7 +283,7 @@ def largest_key(rule: CopyRule, amounts: Amounts, target: float) -> float:
     all_of_it = float(amounts.amount.sum())
     if all_of_it == 0:
         return 0.0
-    if rule.method == "gumbel":  # after whole epochs that are enough
+    if rule.method in ("gumbel", "top"):  # after whole epochs that are enough
         return math.floor(target / all_of_it) + 1.0
     wanted = (target + all_of_it) * (1 + 2.0**-6)
     if wanted >= rule.cap * all_of_it:
