@@ -56,9 +56,14 @@ def marginal_value(epochs: Float64Array, params: RepetitionParams) -> Float64Arr
     Returns:
         float64 ``[n]`` in (0, 1]: 1 in the first epoch, and never more later.
     """
-    if params.law == "data_constrained":
-        past = np.maximum(epochs - 1.0, 0.0) / params.r_star
-        slope: Float64Array = np.exp(-past)
-    else:
-        slope = np.exp2(-np.floor(epochs) / params.half_life)
+    slope: Float64Array = np.exp(log_marginal_value(epochs, params))
     return slope
+
+
+def log_marginal_value(epochs: Float64Array, params: RepetitionParams) -> Float64Array:
+    """The natural logarithm of ``marginal_value``, also where that is too small for a float."""
+    if params.law == "data_constrained":
+        log_slope: Float64Array = -np.maximum(epochs - 1.0, 0.0) / params.r_star
+    else:
+        log_slope = np.log(0.5) / params.half_life * np.floor(epochs)
+    return log_slope

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from mixcurate.kernels.strategies import natural, samplemix, temperature, uniform
+from mixcurate.kernels.strategies import (
+    entropy,
+    mixture_file,
+    natural,
+    repetition,
+    samplemix,
+    temperature,
+    topics,
+    uniform,
+    unimax,
+)
 from mixcurate.kernels.strategies.facts import Strategy
 
 #: ``explicit`` is ``natural`` with targets.
@@ -11,5 +21,10 @@ STRATEGIES: dict[str, Strategy] = {
     "explicit": natural.shares,
     "uniform": uniform.shares,
     "temperature": temperature.shares,
+    "unimax": unimax.shares,
+    "repetition": repetition.shares,
+    "file": mixture_file.shares,
+    "entropy": entropy.shares,
+    "topics": topics.shares,
     "samplemix": samplemix.shares,
 }
