@@ -92,7 +92,7 @@ def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -
     say_resumed(job, MATERIALIZE, len(exchanged.done) + len(committed), len(names) + n_shards)
     stage = Materialize(
         exchange=ExchangePart(job.workdir, n_shards),
-        write=WriteShard(job.workdir, job.corpus, tuple(job.recipe.output.formats), n_shards, mark),
+        write=WriteShard(job.workdir, job.corpus, tuple(job.recipe.output.formats), mark),
         parts=names,
         exchanged=exchanged,
         committed=committed,

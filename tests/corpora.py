@@ -6,6 +6,7 @@ shares and alignment can be checked.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import random
@@ -13,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from mixcurate.io import corpus as corpus_io
-from mixcurate.io import formats, partfiles, storage
+from mixcurate.io import partfiles, storage
 from mixcurate.io.embeddings import EmbeddingsWriter
+from mixcurate.io.shard_formats.table import FORMATS
 from mixcurate.io.workdir import Part, Success, Workdir
 from mixcurate.kernels import quality
 from mixcurate.tables import (
@@ -315,18 +318,20 @@ def _sums(rows: list[dict[str, Any]], by: str) -> dict[str, list[int]]:
 def _shard(
     corpus: str, kind: str, shard: int, n_shards: int, batch: pa.RecordBatch
 ) -> dict[str, Any]:
-    path = formats.shard_path(kind, shard, n_shards)
-    full = storage.join(corpus, path)
-    with (
-        storage.open_atomic(full) as stream,
-        formats.shard_writer(kind, stream, shard) as writer,
-    ):
-        for start in range(0, batch.num_rows, 10):
-            writer.write(batch.slice(start, 10))
-    return {"format": kind, "path": path} | describe(full)
+    paths = FORMATS[kind].shard_paths("train", shard, n_shards)
+    full = [storage.join(corpus, path) for path in paths]
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(storage.open_atomic(path)) for path in full]
+        with FORMATS[kind].open_writer(streams, shard, None) as writer:
+            for start in range(0, batch.num_rows, 10):
+                writer.write(batch.slice(start, 10))
+    first, *also = [{"path": p} | describe(f) for p, f in zip(paths, full, strict=True)]
+    place = {"format": kind, "split": "train", "phase": "main", "shard": shard}
+    return place | first | {"also": also}
 
 
 def describe(path: str) -> dict[str, Any]:
     """What the manifest says of a shard's bytes."""
     data = storage.read_bytes(path)
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    hashes = {"sha256": hashlib.sha256(data).hexdigest(), "xxh64": xxhash.xxh64_hexdigest(data)}
+    return {"bytes": len(data)} | hashes

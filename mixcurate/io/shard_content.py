@@ -1,83 +1,104 @@
 """What a shard really holds: read through, counted, and checked for its structure.
 
-Memory is bounded by one record batch (Arrow) or a few hundred samples (WebDataset).
+Memory is bounded by what the format's reader holds: a record batch or a few hundred rows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-import re
-from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
-import orjson
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from mixcurate.errors import CorpusError
 from mixcurate.io import storage
+from mixcurate.io.shard_formats.table import FORMATS
 from mixcurate.tables import CORPUS
 
 #: What documents and tokens are added up by.
 GROUPS = ("domain", "source", "licence")
 
 _CHUNK = 4 << 20
-_SAMPLES = 256
-_RECORD = 512
-_KEY = re.compile(r"[0-9a-z_-]+")
+_MOST_STRANGERS = 3
 
-#: The columns that the manifest makes claims about, and the text that both formats must share.
-_READ = pa.schema(
-    [
-        CORPUS.field(name)
-        for name in ("id", "text", "copy", "n_tokens", "domain", "source", "licence")
-    ]
-)
+#: Documents, tokens, and tokens of first copies.
+Sums = list[int]
 
-
-class _BrokenShard(Exception):
-    """A shard whose structure is wrong; the rest of it cannot be judged."""
+_Key = TypeVar("_Key")
 
 
 @dataclasses.dataclass
 class Content:
-    """The numbers of one shard.
+    """The numbers of one shard; what its format does not keep is None or missing.
 
     Attributes:
-        documents: rows or samples.
+        documents: rows.
         tokens: their tokens.
         groups: by domain, source and licence: [documents, tokens, tokens of first copies].
-        largest: tokens of the largest document by domain.
-        rows: hash of (id, copy, text) in order: equal where two formats hold the same.
-        first_key: first key of a tar.
-        last_key: last key of a tar.
+        cells: the same by the values of the columns of ``levels``.
+        largest: tokens of the largest document by these values.
+        columns: hash of each column's values in order: equal where two formats hold the same.
+        id_hashes: uint64, sorted, where they were asked for.
+        strangers: some ids that should not be here.
     """
 
-    documents: int = 0
-    tokens: int = 0
-    groups: dict[str, dict[str, list[int]]] = dataclasses.field(
-        default_factory=lambda: {by: {} for by in GROUPS}
-    )
-    largest: dict[str, int] = dataclasses.field(default_factory=dict)
-    rows: str = ""
-    first_key: str = ""
-    last_key: str = ""
+    documents: int | None = None
+    tokens: int | None = None
+    groups: dict[str, dict[str, Sums]] = dataclasses.field(default_factory=dict)
+    cells: dict[tuple[str | int | None, ...], Sums] = dataclasses.field(default_factory=dict)
+    largest: dict[tuple[str | int | None, ...], int] = dataclasses.field(default_factory=dict)
+    columns: dict[str, str] = dataclasses.field(default_factory=dict)
+    id_hashes: npt.NDArray[np.uint64] | None = None
+    strangers: list[str] = dataclasses.field(default_factory=list)
 
 
-def read_shard(path: str, kind: str) -> Content:
-    """Read a shard of format ``kind`` to its end.
+def read_shard(
+    paths: list[str],
+    name: str,
+    *,
+    levels: tuple[str, ...] = ("domain",),
+    keep_ids: bool = False,
+    forbidden: npt.NDArray[np.uint64] | None = None,
+) -> Content:
+    """Read a shard of the format ``name`` to its end.
+
+    Args:
+        paths: its files.
+        name: one of ``FORMATS``.
+        levels: columns whose values together are a cell.
+        keep_ids: whether the hashes of its ids are wanted: 8 bytes for each document.
+        forbidden: sorted hashes of ids that must not be here.
 
     Raises:
         CorpusError: it cannot be read, or is not built as the format wants it.
     """
     content = Content()
+    hashes: dict[str, _ColumnHash] = {}
+    ids: list[npt.NDArray[np.uint64]] = []
     try:
-        with storage.open_read(path) as stream:
-            _count(content, _arrow(stream) if kind == "arrow" else _tar(stream, content))
-    except (_BrokenShard, pa.ArrowException, OSError, ValueError) as error:
-        raise CorpusError(f"expected a sound {kind} shard, found {error}") from error
+        with contextlib.ExitStack() as stack:
+            streams = [stack.enter_context(storage.open_read(path)) for path in paths]
+            for batch in FORMATS[name].read_rows(streams):
+                _count(content, batch, levels)
+                for column in batch.schema.names:
+                    hashes.setdefault(column, _ColumnHash()).update(batch.column(column))
+                if "id" in batch.schema.names and (keep_ids or forbidden is not None):
+                    ids.append(_hash_ids(batch.column("id")))
+                    _find_strangers(content, batch.column("id"), ids[-1], forbidden)
+                    if not keep_ids:
+                        ids.clear()
+    except (CorpusError, OSError) as error:
+        raise CorpusError(f"expected a sound {name} shard, found {error}") from error
+    content.columns = {column: state.hexdigest() for column, state in hashes.items()}
+    if keep_ids and ids:
+        content.id_hashes = np.sort(np.concatenate(ids))
     return content
 
 
@@ -90,99 +111,87 @@ def sha256(path: str) -> str:
     return state.hexdigest()
 
 
-def _arrow(stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
-    with pa.ipc.open_stream(stream) as reader:
-        if not reader.schema.equals(CORPUS):
-            names = ", ".join(f"{field.name} ({field.type})" for field in reader.schema)
-            raise _BrokenShard(f"another schema: {names}")
-        for batch in reader:
-            batch.validate()
-            yield batch.select(_READ.names)
+class _ColumnHash:
+    """Hash of a column's values that does not depend on how it is cut into batches."""
+
+    def __init__(self) -> None:
+        self._states = [xxhash.xxh3_128() for _ in range(3)]
+
+    def update(self, column: pa.Array) -> None:
+        validity, lengths, values = self._states
+        validity.update(column.is_valid().to_numpy(zero_copy_only=False).tobytes())
+        if pa.types.is_primitive(column.type):
+            values.update(column.fill_null(0).to_numpy(zero_copy_only=False).tobytes())
+            return
+        whole = column.fill_null("").cast(pa.large_string())
+        offsets = np.frombuffer(whole.buffers()[1], np.int64)[whole.offset :][: len(whole) + 1]
+        if len(whole):
+            lengths.update(np.diff(offsets).tobytes())
+            data = whole.buffers()[2]
+            values.update(data.slice(offsets[0], offsets[-1] - offsets[0]) if data else b"")
+
+    def hexdigest(self) -> str:
+        return "".join(state.hexdigest() for state in self._states)
 
 
-def _tar(stream: IO[bytes], content: Content) -> Iterator[pa.RecordBatch]:
-    """Samples of a tar: each is ``<key>.txt`` followed by ``<key>.json``."""
-    rows: list[dict[str, Any]] = []
-    members = _members(stream)
-    for name, data in members:
-        key, dot, kind = name.partition(".")
-        if dot + kind != ".txt" or not _KEY.fullmatch(key):
-            raise _BrokenShard(f"member {name!r} where '<key>.txt' should be")
-        if content.last_key and key <= content.last_key:
-            word = "twice" if key == content.last_key else f"after {content.last_key!r}"
-            raise _BrokenShard(f"the key {key!r} {word}; keys are unique and ascend")
-        follower, fields = next(members, ("the end of the file", b""))
-        if follower != f"{key}.json":
-            raise _BrokenShard(f"{follower!r} after {name!r} where {key + '.json'!r} should be")
-        row = orjson.loads(fields)
-        if not isinstance(row, dict):
-            raise _BrokenShard(f"{follower!r} that holds no JSON object")
-        rows.append(row | {"text": data.decode()})
-        content.first_key, content.last_key = content.first_key or key, key
-        if len(rows) == _SAMPLES:
-            yield pa.RecordBatch.from_pylist(rows, schema=_READ)
-            rows.clear()
-    yield pa.RecordBatch.from_pylist(rows, schema=_READ)
+def _hash_ids(ids: pa.Array) -> npt.NDArray[np.uint64]:
+    names = ids.cast(pa.binary()).to_pylist()
+    return np.array([xxhash.xxh3_64_intdigest(name) for name in names], np.uint64)
 
 
-def _members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Name and bytes of each member, as our writer lays them out: plain files, short names.
-
-    ``tarfile`` takes five times as long, and would follow extensions that do not belong.
-    """
-    while (header := stream.read(_RECORD)) != bytes(_RECORD):
-        if len(header) < _RECORD:
-            raise _BrokenShard("the end of the file where a member or the end mark should be")
-        name = header[:100].rstrip(b"\0").decode("ascii")
-        if header[156:157] not in b"0\0":
-            raise _BrokenShard(f"member {name!r} that is not a plain file")
-        size = int(header[124:136].strip(b"\0 "), 8)
-        if size < 0:
-            raise _BrokenShard(f"member {name!r} of {size} bytes")
-        data = stream.read(size)
-        if len(data) < size or len(stream.read(-size % _RECORD)) < -size % _RECORD:
-            raise _BrokenShard(f"the end of the file within member {name!r}")
-        yield name, data
+def _find_strangers(
+    content: Content,
+    ids: pa.Array,
+    hashes: npt.NDArray[np.uint64],
+    forbidden: npt.NDArray[np.uint64] | None,
+) -> None:
+    if forbidden is None or len(content.strangers) >= _MOST_STRANGERS:
+        return
+    at = np.minimum(np.searchsorted(forbidden, hashes), len(forbidden) - 1)
+    for row in np.flatnonzero(forbidden[at] == hashes)[:_MOST_STRANGERS]:
+        content.strangers.append(ids[int(row)].as_py())
 
 
-def _count(content: Content, batches: Iterable[pa.RecordBatch]) -> None:
-    state = xxhash.xxh3_128()
-    for batch in batches:
-        for field in _READ:
-            if not field.nullable and batch.column(field.name).null_count:
-                raise _BrokenShard(f"a document without {field.name!r}")
-        tokens = batch.column("n_tokens").to_numpy().astype(np.int64)
-        first = batch.column("copy").to_numpy() == 0
-        content.documents += batch.num_rows
-        content.tokens += int(tokens.sum())
-        for by in GROUPS:
-            values = batch.column(by).dictionary_encode(null_encoding="encode")
-            codes = values.indices.to_numpy(zero_copy_only=False)
-            for code, value in enumerate(values.dictionary.to_pylist()):
-                name, mine = "unknown" if value is None else str(value), codes == code
-                sums = [int(mine.sum()), int(tokens[mine].sum()), int(tokens[mine & first].sum())]
-                _add(content.groups[by], name, sums)
-                if by == "domain":
-                    most = int(tokens[mine].max())
-                    content.largest[name] = max(most, content.largest.get(name, 0))
-        for name, copy, text in zip(
-            *(batch.column(c).to_pylist() for c in ("id", "copy", "text")), strict=True
-        ):
-            data = text.encode()
-            state.update(f"{len(name)}:{name}{copy}:{len(data)}:".encode())
-            state.update(data)
-    content.rows = state.hexdigest()
+def _count(content: Content, batch: pa.RecordBatch, levels: tuple[str, ...]) -> None:
+    names = batch.schema.names
+    for field in CORPUS:
+        if field.name in names and not field.nullable and batch.column(field.name).null_count:
+            raise CorpusError(f"a document without {field.name!r}")
+    content.documents = (content.documents or 0) + batch.num_rows
+    if "n_tokens" not in names:
+        return
+    tokens = batch.column("n_tokens").to_numpy().astype(np.int64)
+    content.tokens = (content.tokens or 0) + int(tokens.sum())
+    if "copy" not in names:
+        return
+    for by in GROUPS:
+        if by in names:
+            mine = content.groups.setdefault(by, {})
+            for (value,), sums, _ in _group(batch, (by,)):
+                add(mine, "unknown" if value is None else str(value), sums)
+    if set(levels) <= set(names):
+        for values, sums, most in _group(batch, levels):
+            add(content.cells, values, sums)
+            content.largest[values] = max(most, content.largest.get(values, 0))
 
 
-def _add(sums: dict[str, list[int]], name: str, numbers: list[int]) -> None:
-    sums[name] = [a + b for a, b in zip(sums.get(name, [0, 0, 0]), numbers, strict=True)]
+def _group(
+    batch: pa.RecordBatch, by: tuple[str, ...]
+) -> Iterable[tuple[tuple[str | int | None, ...], Sums, int]]:
+    """(values, [documents, tokens, tokens of first copies], most tokens) for each group."""
+    tokens = batch.column("n_tokens").cast(pa.int64())
+    first = pc.if_else(pc.equal(batch.column("copy"), 0), tokens, 0)
+    arrays = [*(batch.column(name) for name in by), tokens, first]
+    keys = [f"key_{i}" for i in range(len(by))]
+    table = pa.table(arrays, names=[*keys, "tokens", "first"])
+    found = table.group_by(keys, use_threads=False).aggregate(
+        [([], "count_all"), ("tokens", "sum"), ("first", "sum"), ("tokens", "max")]
+    )
+    for row in found.to_pylist():
+        sums = [row["count_all"], row["tokens_sum"], row["first_sum"]]
+        yield tuple(row[key] for key in keys), sums, row["tokens_max"]
 
 
-def sum_groups(contents: list[Content]) -> dict[str, dict[str, list[int]]]:
-    """The groups of many shards added up."""
-    sums: dict[str, dict[str, list[int]]] = {by: {} for by in GROUPS}
-    for content in contents:
-        for by in GROUPS:
-            for name, numbers in content.groups[by].items():
-                _add(sums[by], name, numbers)
-    return sums
+def add(sums: dict[_Key, Sums], key: _Key, numbers: Sums) -> None:
+    """Add numbers to those of ``key``."""
+    sums[key] = [a + b for a, b in zip(sums.get(key, [0, 0, 0]), numbers, strict=True)]

@@ -25,6 +25,7 @@ class PlanShard:
     """Turn a shard's segments into a task."""
 
     mark: str
+    n_shards: int
 
     def __call__(self, element: tuple[int, Iterable[tuple[str, int, str]]]) -> Task:
         """The task of one shard; its fingerprint names every byte that goes into it."""
@@ -33,7 +34,13 @@ class PlanShard:
         mark = hashing.fingerprint(
             self.mark, *(f"{part}:{batch}:{seal}" for part, batch, seal in segments)
         )
-        payload = {"shard": number, "segments": [(part, batch) for part, batch, _ in segments]}
+        payload = {
+            "split": "train",
+            "phase": "main",
+            "shard": number,
+            "n_shards": self.n_shards,
+            "segments": [(part, batch) for part, batch, _ in segments],
+        }
         return Task(f"shard-{number:05d}", mark, payload)
 
 
@@ -80,7 +87,7 @@ class Materialize:
             | beam.Flatten()
             | "Segments" >> beam.FlatMap(_segments)
             | "Shards" >> beam.GroupByKey()
-            | "Plan shards" >> beam.Map(PlanShard(self.write.mark))
+            | "Plan shards" >> beam.Map(PlanShard(self.write.mark, n_shards))
             | "Skip committed" >> beam.ParDo(SkipCommitted(self.committed))
             | "Write shards" >> beam.ParDo(RunTask(self.write))
         )

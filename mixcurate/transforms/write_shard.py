@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from typing import IO, Any
+from collections.abc import Callable, Iterator
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import xxhash
 
-from mixcurate.io import exchange, formats, storage
+from mixcurate.io import exchange, storage
+from mixcurate.io.shard_formats.base import TokenOptions
+from mixcurate.io.shard_formats.table import FORMATS
 from mixcurate.io.workdir import Heartbeat, Output, TaskResult, Workdir
+from mixcurate.tables import CORPUS
 from mixcurate.transforms.exchange import exchange_path
 from mixcurate.transforms.tasks import Task
 
@@ -21,6 +26,9 @@ MATERIALIZE = "materialize"
 #: Rows of a record batch in a shard; readers map whole batches.
 _BATCH_ROWS = 1_000
 
+#: What documents and tokens of a shard are added up by, where the exchange has the column.
+_GROUPS = ("domain", "source", "licence", "cell")
+
 
 class _HashingStream:
     """Passes bytes on and hashes them on the way, so that a shard is never read again."""
@@ -28,11 +36,13 @@ class _HashingStream:
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._sha256 = hashlib.sha256()
+        self._xxh64 = xxhash.xxh64()
         self.size = 0
 
     def write(self, data: Any) -> int:
         """Write and hash."""
         self._sha256.update(data)
+        self._xxh64.update(data)
         view = memoryview(data)
         self.size += view.nbytes
         return self._stream.write(data)
@@ -46,88 +56,115 @@ class _HashingStream:
         """Whether the stream below is closed."""
         return self._stream.closed
 
-    def hexdigest(self) -> str:
-        """sha256 of everything written."""
-        return self._sha256.hexdigest()
+    def describe(self, path: str) -> dict[str, Any]:
+        """What the manifest says of the file."""
+        hashes = {"sha256": self._sha256.hexdigest(), "xxh64": self._xxh64.hexdigest()}
+        return {"path": path, "bytes": self.size} | hashes
 
 
 @dataclasses.dataclass(frozen=True)
 class WriteShard:
-    """Gather one shard's rows from the exchange, order them by hash, write every format."""
+    """Gather one shard's rows from the exchange, order them by hash, write every format.
+
+    The payload of a task: ``split``, ``phase``, ``shard`` (its number in the split), ``n_shards``
+    (of the split), ``segments`` (part, batch in the part's exchange file).
+
+    Attributes:
+        workdir: where the exchange is.
+        corpus: folder of the corpus.
+        formats: names of ``FORMATS``.
+        mark: fingerprint of the stage.
+        tokens: makes the tokenizer where it is used, for formats of tokens.
+        stage: the stage of the tasks.
+    """
 
     workdir: Workdir
     corpus: str
     formats: tuple[str, ...]
-    n_shards: int
     mark: str
+    tokens: Callable[[], TokenOptions] | None = None
     stage: str = MATERIALIZE
 
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
         """Write one shard."""
-        number: int = task.payload["shard"]
         segments = [(exchange_path(self.workdir, p), b) for p, b in task.payload["segments"]]
         with exchange.open_segments(segments) as batches:
             table = pa.Table.from_batches(batches).combine_chunks()
-        # stable, and segments come by part and row: equal keys have a fixed order too
-        order = np.argsort(table.column("shuffle").to_numpy(), kind="stable")
-        rows = table.drop_columns(["shuffle"])
-        files, outputs = self._write(number, rows, order)
-        tokens = rows.column("n_tokens").to_numpy().astype(np.int64)
-        heartbeat.beat(len(order), int(tokens.sum()))
+            n_rows = table.num_rows
+            # stable, and segments come by part and row: equal keys have a fixed order too
+            order = np.argsort(table.column("shuffle").to_numpy(), kind="stable")
+            files, outputs = self._write(task.payload, table.select(CORPUS.names), order)
+            tokens = table.column("n_tokens").to_numpy().astype(np.int64)
+            sums = _sums(table, tokens)
+        heartbeat.beat(n_rows, int(tokens.sum()))
         return TaskResult(
             task=task.name,
             fingerprint=task.fingerprint,
             outputs=outputs,
             documents_in=sum(batch.num_rows for batch in batches),
-            documents_out=len(order),
+            documents_out=n_rows,
             tokens=int(tokens.sum()),
-            details={
-                "files": files,
-                "mark": self.mark,
-                "corpus": self.corpus,
-                **_shares(rows, tokens),
-            },
+            details={"files": files, "mark": self.mark, "corpus": self.corpus, **sums},
         )
 
     def _write(
-        self, number: int, rows: pa.Table, order: npt.NDArray[np.intp]
+        self, payload: dict[str, Any], rows: pa.Table, order: npt.NDArray[np.intp]
     ) -> tuple[list[dict[str, Any]], list[Output]]:
         """Write the rows once for each format, in pieces; hash what is written."""
+        number: int = payload["shard"]
+        place = {key: payload[key] for key in ("split", "phase", "shard")}
+        paths = [
+            FORMATS[name].shard_paths(payload["split"], number, payload["n_shards"])
+            for name in self.formats
+        ]
+        tokens = self.tokens() if self.tokens else None
+        with self._open(paths) as streams, contextlib.ExitStack() as stack:
+            writers = [
+                stack.enter_context(
+                    FORMATS[name].open_writer([cast("IO[bytes]", s) for s in mine], number, tokens)
+                )
+                for name, mine in zip(self.formats, streams, strict=True)
+            ]
+            for start in range(0, len(order), _BATCH_ROWS):
+                piece = rows.take(pa.array(order[start : start + _BATCH_ROWS]))
+                for batch in piece.combine_chunks().to_batches():
+                    for writer in writers:
+                        writer.write(batch)
         files: list[dict[str, Any]] = []
         outputs: list[Output] = []
-        paths = [formats.shard_path(name, number, self.n_shards) for name in self.formats]
-        with contextlib.ExitStack() as stack:
-            streams = [
-                _HashingStream(
-                    stack.enter_context(storage.open_atomic(storage.join(self.corpus, path)))
-                )
-                for path in paths
-            ]
-            with contextlib.ExitStack() as open_writers:
-                writers = [
-                    open_writers.enter_context(formats.shard_writer(name, stream, number))  # type: ignore[arg-type]
-                    for name, stream in zip(self.formats, streams, strict=True)
-                ]
-                for start in range(0, len(order), _BATCH_ROWS):
-                    piece = rows.take(pa.array(order[start : start + _BATCH_ROWS]))
-                    for batch in piece.combine_chunks().to_batches():
-                        for writer in writers:
-                            writer.write(batch)
-        for name, path, stream in zip(self.formats, paths, streams, strict=True):
-            digest = stream.hexdigest()
-            files.append({"format": name, "path": path, "bytes": stream.size, "sha256": digest})
-            full = storage.join(self.corpus, path)
-            relative = full.removeprefix(self.workdir.root).lstrip("/")
-            inside = full.startswith(self.workdir.root.rstrip("/") + "/")
-            outputs.append(Output(relative if inside else full, stream.size, f"sha256:{digest}"))
+        for name, mine, hashed in zip(self.formats, paths, streams, strict=True):
+            first, *also = [s.describe(path) for path, s in zip(mine, hashed, strict=True)]
+            files.append({"format": name} | place | first | {"also": also})
+            outputs += [self._output(file) for file in (first, *also)]
         return files, outputs
 
+    @contextlib.contextmanager
+    def _open(self, paths: list[list[str]]) -> Iterator[list[list[_HashingStream]]]:
+        """A stream for each file; all of them appear, or none."""
+        full = [[storage.join(self.corpus, path) for path in mine] for mine in paths]
+        try:
+            with contextlib.ExitStack() as stack:
+                yield [
+                    [_HashingStream(stack.enter_context(storage.open_atomic(p))) for p in mine]
+                    for mine in full
+                ]
+        except BaseException:
+            for path in (path for mine in full for path in mine):
+                storage.remove(path)
+            raise
 
-def _shares(rows: pa.Table, tokens: npt.NDArray[np.int64]) -> dict[str, dict[str, list[int]]]:
-    """Per domain, source and licence: copies, tokens, tokens of first copies."""
+    def _output(self, file: dict[str, Any]) -> Output:
+        full = storage.join(self.corpus, file["path"])
+        inside = full.startswith(self.workdir.root.rstrip("/") + "/")
+        relative = full.removeprefix(self.workdir.root).lstrip("/")
+        return Output(relative if inside else full, file["bytes"], f"sha256:{file['sha256']}")
+
+
+def _sums(rows: pa.Table, tokens: npt.NDArray[np.int64]) -> dict[str, dict[str, list[int]]]:
+    """Per domain, source, licence and cell: copies, tokens, tokens of first copies."""
     first = rows.column("copy").to_numpy() == 0
     result: dict[str, dict[str, list[int]]] = {}
-    for by in ("domain", "source", "licence"):
+    for by in (name for name in _GROUPS if name in rows.column_names):
         found: dict[str, list[int]] = {}
         values = rows.column(by).combine_chunks().dictionary_encode(null_encoding="encode")
         codes = values.indices.to_numpy(zero_copy_only=False)

@@ -13,6 +13,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 
 #: Texts to their token ids, without special tokens.
@@ -72,3 +73,16 @@ class ShardFormat(Protocol):
     def files_beside(self, split: str, manifest: dict[str, Any]) -> dict[str, bytes]:
         """Index files that readers expect, by path in the corpus."""
         ...
+
+
+def entries(manifest: dict[str, Any], name: str, split: str) -> list[dict[str, Any]]:
+    """What the manifest says of a format's shards of one split, in order."""
+    return [
+        shard for shard in manifest["shards"] if shard["format"] == name and shard["split"] == split
+    ]
+
+
+def json_file(value: Any) -> bytes:
+    """``value`` as the bytes of an indented JSON file with sorted keys."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
+    return orjson.dumps(value, option=options)
