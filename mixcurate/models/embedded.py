@@ -18,6 +18,12 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 
 _VOCABULARY = "tekken_240911.json"
 
+#: What files tell that hold tokens of the embedded tokenizer.
+TEKKEN_NAME = "mistral_common/tekken_240911"
+
+#: Ids of special tokens; they come before those of the vocabulary. 1 begins, 2 ends a sequence.
+TEKKEN_SPECIAL = 1_000
+
 
 @functools.cache
 def encoder_folder() -> str:
@@ -44,7 +50,7 @@ def encoder_folder() -> str:
 
 @functools.cache
 def tekken() -> tiktoken.Encoding:
-    """Mistral's Tekken v3 vocabulary (131,072 byte-level BPE tokens) for counting tokens."""
+    """Mistral's Tekken v3 vocabulary, 130,072 byte-level BPE tokens without the special ones."""
     text = (resources.files("mistral_common") / "data" / _VOCABULARY).read_text()
     model = json.loads(text)
     config = model["config"]

@@ -1,19 +1,30 @@
 from __future__ import annotations
 
 import re
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from mistral_common.tokens.tokenizers.tekken import Tekkenizer
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 
 from mixcurate.errors import InputError
 from mixcurate.models.embedded import tekken
 from mixcurate.models.tokenizer import _cut, token_counter
 
 LONG = 4_096
+
+MISTRAL = Tekkenizer.from_file(
+    str(resources.files("mistral_common") / "data" / "tekken_240911.json")
+)
+
+
+def pieces(ids: list[int]) -> bytes:
+    """The bytes that ids of the embedded tokenizer stand for."""
+    return tekken().decode_bytes([one - 1_000 for one in ids])
 
 
 def count(texts: list[str], threads: int = 1) -> list[int]:
@@ -28,6 +39,43 @@ def test_counts_are_those_of_tiktoken_itself(texts):
     expected = [len(tekken().encode_ordinary(text)) for text in texts]
     assert count(texts) == expected
     assert count(texts, threads=2) == expected
+
+
+@given(st.lists(st.text(max_size=200), max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_ids_are_those_that_mistral_models_have(texts):
+    found = token_counter("embedded", 1).encode(texts)
+    assert [ids.tolist() for ids in found] == [MISTRAL.encode(t, False, False) for t in texts]
+    assert {ids.dtype for ids in found} <= {np.dtype(np.uint32)}
+
+
+def test_special_ids_and_vocabulary_are_those_of_mistral_models():
+    tokenizer = token_counter("embedded", 1)
+    assert tokenizer.special.require("bos") == MISTRAL.bos_id
+    assert tokenizer.special.require("eos") == MISTRAL.eos_id
+    assert tokenizer.vocabulary == MISTRAL.n_words
+
+
+@pytest.mark.parametrize("text", ["a" * 9_999, "x " + " " * 9_999 + "y", "東" * 9_999])
+def test_long_runs_have_as_many_ids_as_are_counted(text):
+    tokenizer = token_counter("embedded", 2)
+    texts = ["one", text, "", text + " end"]
+    assert [len(ids) for ids in tokenizer.encode(texts)] == tokenizer.count(texts).tolist()
+    assert pieces(tokenizer.encode([text])[0].tolist()) == text.encode()
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=50, deadline=None)
+def test_tokens_end_where_their_characters_do(text):
+    tokenizer = token_counter("embedded", 1)
+    ends = tokenizer.ends(text)
+    assert ends.dtype == np.int64
+    assert len(ends) == tokenizer.count([text])[0]
+    ids, data = tokenizer.encode([text])[0].tolist(), text.encode()
+    for i, end in enumerate(ends.tolist()):
+        before = pieces(ids[: i + 1])
+        assert data.startswith(before)
+        assert text[:end].encode() == before.decode("utf-8", "ignore").encode()
 
 
 def test_counts_of_special_token_text_are_counts_of_plain_text():
@@ -90,10 +138,35 @@ def test_a_tokenizer_file_counts_without_special_tokens_truncation_or_padding(to
     assert counter.count([]).tolist() == []
 
 
+def test_ids_of_a_tokenizer_file(tokenizer_file):
+    tokenizer = token_counter(tokenizer_file, 1)
+    found = tokenizer.encode(["one  two three", "", "two"])
+    assert [ids.tolist() for ids in found] == [[3, 4, 0], [], [4]]
+    assert {ids.dtype for ids in found} == {np.dtype(np.uint32)}
+    assert tokenizer.ends("one  two").tolist() == [3, 8]
+    assert (tokenizer.vocabulary, tokenizer.name) == (5, tokenizer_file)
+
+
+def test_a_text_that_names_a_special_token_does_not_get_it(tokenizer_file, tmp_path):
+    ended = Tokenizer.from_file(tokenizer_file)
+    ended.add_special_tokens([AddedToken("</s>", special=True)])
+    path = tmp_path / "ended.json"
+    ended.save(str(path))
+    tokenizer = token_counter(str(path), 1)
+    eos = tokenizer.special.require("eos")
+    assert eos == 5
+    assert tokenizer.vocabulary == 6
+    assert [ids.tolist() for ids in tokenizer.encode(["one</s>", "</s>"])] == [[0], [0]]
+    assert tokenizer.count(["one</s>", "</s> one"]).tolist() == [1, 2]
+
+
 def test_a_missing_tokenizer_file_is_refused(tmp_path):
     missing = str(tmp_path / "tokenizer.json")
-    with pytest.raises(InputError, match=f"no file {missing}; give a tokenizer.json or 'embedded'"):
+    message = f"no file {missing}; give a tokenizer.json or 'embedded'"
+    with pytest.raises(InputError, match=f"ingest.tokenizer: {message}"):
         token_counter(missing, 1)
+    with pytest.raises(InputError, match=f"output.tokens.tokenizer: {message}"):
+        token_counter(missing, 1, "output.tokens.tokenizer")
 
 
 @pytest.mark.parametrize("content", ["", "{}", "not json", '{"model": 3}'])
