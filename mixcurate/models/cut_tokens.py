@@ -82,9 +82,7 @@ def _candidates(
     high = min(int(ends[min(most - 1 + _TOKENS, last)]), middle + _CHARACTERS)
     before = max(most - 1 - _TOKENS - _CONTEXT, 0)
     start = int(ends[before - 1]) if before else 0
-    before = (
-        int(np.searchsorted(ends, start)) + 1 if before else 0
-    )  # the others end within a character
+    before = int(np.searchsorted(ends, start)) + 1 if start else 0  # not those within a character
     lengths = np.arange(low, max(high, low) + 1)
     counts = before + tokenizer.count([text[start:length] for length in lengths.tolist()])
     fits = np.flatnonzero(counts <= most)
