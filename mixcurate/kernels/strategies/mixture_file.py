@@ -9,6 +9,9 @@ from mixcurate.kernels.mixture import MixtureParams
 from mixcurate.kernels.strategies.facts import Facts, Shares
 from mixcurate.kernels.strategies.names import by_unit
 
+#: A sum of weights that is this near to 1 needs no note.
+_ROUNDING = 1e-6
+
 #: Names that a note or a message lists.
 _MOST_NAMES = 10
 
@@ -25,6 +28,9 @@ def shares(facts: Facts, params: MixtureParams) -> Shares:
     given = np.zeros(len(facts.names))
     given[list(found)] = list(found.values())
     notes = []
+    total = sum(facts.given.values())
+    if abs(total - 1) > _ROUNDING:
+        notes.append(f"mixture.file: the weights add up to {total:.6g}; they were scaled to 1")
     missing = [name for unit, name in enumerate(facts.names) if unit not in found]
     if missing:
         notes.append(f"mixture.file: without a share, so left out: {_listed(missing)}")

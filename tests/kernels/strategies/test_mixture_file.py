@@ -33,7 +33,8 @@ def test_what_the_file_does_not_name_is_left_out_with_a_note():
     found = shares({"pile_cc": 3, "arxiv": 1})
     assert found.shares.tolist() == pytest.approx([0.75, 0, 0.25, 0])
     assert found.notes == [
-        "mixture.file: without a share, so left out: 'wikipedia', 'books:sports'"
+        "mixture.file: the weights add up to 4; they were scaled to 1",
+        "mixture.file: without a share, so left out: 'wikipedia', 'books:sports'",
     ]
 
 
