@@ -10,13 +10,15 @@ from mixcurate.io import corpus as corpus_io
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Success
 from mixcurate.kernels.hashing import fingerprint
+from mixcurate.kernels.shards import ShardRange
 from mixcurate.transforms.exchange import EXCHANGE, ExchangePart
+from mixcurate.transforms.lineage import WriteTraced
 from mixcurate.transforms.materialize import Materialize
 from mixcurate.transforms.tasks import Task, split, summarise
 from mixcurate.transforms.write_shard import MATERIALIZE, WriteShard
 from pipelines.job import Job, finish, recipe_fingerprint, say_resumed, up_to_date
 
-VERSION = "1"
+VERSION = "2"
 
 #: Bytes of text that one core moves in a second; only decides about processes.
 _BYTES_PER_SECOND = 6e7
@@ -83,16 +85,34 @@ def check_output(job: Job) -> None:
     storage.require_writable(job.corpus)
 
 
+def shard_ranges(plan: dict[str, Any]) -> tuple[ShardRange, ...]:
+    """The runs of shards of a plan; a range without documents has no shards."""
+    return tuple(
+        ShardRange(one["split"], one["phase"], min(one["shards"], one["documents"]))
+        for one in plan_ranges(plan)
+    )
+
+
+def plan_ranges(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The ranges that a plan tells."""
+    if "ranges" in plan:
+        return list(plan["ranges"])
+    numbers = {key: plan[key] for key in ("documents", "tokens", "bytes", "shards")}
+    return [{"range": 0, "split": "train", "phase": "main"} | numbers]
+
+
 def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -> None:
     names = [part.name for part in planned.parts]
-    n_shards = plan["shards"]
+    ranges = shard_ranges(plan)
+    n_shards = sum(one.shards for one in ranges)
     tasks = [Task(name, fingerprint(EXCHANGE, mark, name)) for name in names]
     exchanged = split(job.workdir, EXCHANGE, tasks)
     committed = _kept_shards(job, mark)
     say_resumed(job, MATERIALIZE, len(exchanged.done) + len(committed), len(names) + n_shards)
+    write = WriteShard(job.workdir, job.corpus, tuple(job.recipe.output.formats), mark)
     stage = Materialize(
-        exchange=ExchangePart(job.workdir, n_shards),
-        write=WriteShard(job.workdir, job.corpus, tuple(job.recipe.output.formats), mark),
+        exchange=ExchangePart(job.workdir, ranges, job.recipe.ingest.tokenizer),
+        write=WriteTraced(write),
         parts=names,
         exchanged=exchanged,
         committed=committed,

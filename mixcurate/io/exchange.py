@@ -1,18 +1,26 @@
 """The exchange: text that must move goes through files, not through a Beam shuffle.
 
-Each map task writes one Arrow file whose record batches are contiguous by output shard; each
-output shard then reads its one batch from every file. Memory is bounded by a part on one side and
-by a shard on the other, on any runner.
+Each map task writes its rows sorted by output shard, and tells at which bytes of its file each
+shard begins and ends. An output shard then reads those bytes of every file, one range of each.
+Memory is bounded by a part on one side and by a shard on the other, on any runner, and no more than
+a few files are open, however many parts there are.
+
+A file is an Arrow IPC file, so that any tool can look into it; its batches are small, since small
+pieces of memory are used again, where a large one is paid for page by page.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import xxhash
 
 from mixcurate.io import storage
 from mixcurate.tables import CORPUS
@@ -20,47 +28,146 @@ from mixcurate.tables import CORPUS
 #: Rows of an exchange file: a corpus row and the key that orders it within its shard.
 EXCHANGE = CORPUS.append(pa.field("shuffle", pa.uint64(), nullable=False))
 
+#: What is known of a row beside what the corpus shows of it, in the same order.
+TRACE = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("position", pa.int64(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("cell", pa.int32(), nullable=False),
+        pa.field("copy", pa.int32(), nullable=False),
+        pa.field("n_tokens", pa.int32(), nullable=False),
+        pa.field("shuffle", pa.uint64(), nullable=False),
+    ]
+)
+
+#: First byte of a segment in its file, and its length.
+Extent = tuple[int, int]
+
+#: Rows that are gathered at once.
+_ROWS = 1_000
+
+#: Segments of one shard that are fetched at the same time from elsewhere.
+_FETCHED = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """An exchange file: the extent of each shard that has rows, and the whole file.
+
+    Attributes:
+        segments: (shard, first byte, bytes), by shard.
+        bytes: size of the file.
+        digest: hash of the file, as ``storage.digest`` gives it.
+    """
+
+    segments: list[tuple[int, int, int]]
+    bytes: int
+    digest: str
+
+
+class _Hashing:
+    """Counts and hashes what passes, so that a file need not be read again to be named."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._state = xxhash.xxh3_128()
+        self.size = 0
+
+    def write(self, data: Any) -> int:
+        self._state.update(data)
+        self.size += memoryview(data).nbytes
+        return self._stream.write(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed
+
+    @property
+    def digest(self) -> str:
+        return f"xxh3:{self._state.hexdigest()}"
+
 
 def write_exchange(
-    path: str, table: pa.Table, shard: npt.NDArray[np.int32], n_shards: int
-) -> list[int]:
-    """Write rows contiguous by shard: one record batch per shard that has rows.
+    path: str, rows: Iterable[pa.RecordBatch], shard: npt.NDArray[np.int32], schema: pa.Schema
+) -> Written:
+    """Write rows that come sorted by shard.
 
     Args:
         path: file to write, atomically.
-        table: rows of schema ``EXCHANGE``.
-        shard: int32 ``[n]``, the shard of each row.
-        n_shards: number of shards.
-
-    Returns:
-        Rows per shard. The batch of shard i is the number of shards before i that have rows.
+        rows: batches of ``schema``, cut anywhere, ``n`` rows together.
+        shard: int32 ``[n]``, the shard of each row, ascending.
+        schema: of the file.
     """
-    order = np.argsort(shard, kind="stable")
-    counts = np.bincount(shard, minlength=n_shards).tolist()
-    ordered = table.take(pa.array(order)).combine_chunks()
-    with storage.open_atomic(path) as stream, pa.ipc.new_file(stream, EXCHANGE) as writer:
-        start = 0
-        for count in counts:
-            if count:
-                for batch in ordered.slice(start, count).to_batches():
-                    writer.write_batch(batch)
-            start += count
-    return [int(count) for count in counts]
+    extents: dict[int, Extent] = {}
+    done = 0
+    with storage.open_atomic(path) as stream:
+        hashing = _Hashing(stream)
+        with pa.ipc.new_file(hashing, schema) as writer:
+            for batch in rows:
+                for number, piece in _by_shard(batch, shard[done : done + batch.num_rows]):
+                    writer.write_batch(piece)
+                    # the file's own beginning is written with its first batch
+                    begin = hashing.size - pa.ipc.get_record_batch_size(piece)
+                    first = extents.get(number, (begin, 0))[0]
+                    extents[number] = (first, hashing.size - first)
+                done += batch.num_rows
+    segments = [(number, first, length) for number, (first, length) in extents.items()]
+    return Written(segments, hashing.size, hashing.digest)
+
+
+def _by_shard(
+    batch: pa.RecordBatch, shard: npt.NDArray[np.int32]
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The runs of rows of one shard."""
+    cuts = [0, *(np.flatnonzero(np.diff(shard)) + 1).tolist(), len(shard)]
+    for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+        if begin < end:
+            yield int(shard[begin]), batch.slice(begin, end - begin)
+
+
+def gather(table: pa.Table, order: npt.NDArray[np.intp]) -> Iterator[pa.RecordBatch]:
+    """The rows of a table in another order, in small batches.
+
+    Args:
+        table: of one chunk a column.
+        order: int64 ``[n]``, rows of the table; any number of times each.
+    """
+    for start in range(0, len(order), _ROWS):
+        rows = pa.array(order[start : start + _ROWS])
+        yield from table.take(rows).combine_chunks().to_batches()
 
 
 @contextlib.contextmanager
-def open_segments(segments: list[tuple[str, int]]) -> Iterator[list[pa.RecordBatch]]:
-    """The record batches of one shard.
+def open_segments(
+    segments: Sequence[tuple[str, Extent]], schema: pa.Schema = EXCHANGE
+) -> Iterator[list[pa.RecordBatch]]:
+    """The rows of one shard, in the order of its segments.
 
     Args:
-        segments: (file, number of the batch in it).
+        segments: (file, extent in it).
+        schema: of the files.
+
+    Raises:
+        OSError: a file cannot be read, or ends too early.
     """
-    with contextlib.ExitStack() as stack:
-        batches = []
-        for path, number in segments:
-            if storage.is_local(path):
-                source: object = stack.enter_context(pa.memory_map(path))
-            else:
-                source = stack.enter_context(storage.open_read(path))
-            batches.append(pa.ipc.open_file(source).get_batch(number))
-        yield batches
+    remote = any(not storage.is_local(path) for path, _ in segments)
+    with ThreadPoolExecutor(_FETCHED) if remote else contextlib.nullcontext() as pool:
+        read = pool.map if pool else map
+        yield [batch for data in read(_read, segments) for batch in _batches(data, schema)]
+
+
+def _read(segment: tuple[str, Extent]) -> bytes:
+    path, (first, length) = segment
+    return storage.read_range(path, first, length)
+
+
+def _batches(data: bytes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    stream = pa.BufferReader(data)
+    while stream.tell() < len(data):
+        yield pa.ipc.read_record_batch(pa.ipc.read_message(stream), schema)

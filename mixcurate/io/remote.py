@@ -22,6 +22,16 @@ def open_file(fs: Any, inner: str, path: str) -> IO[bytes]:
         return io.BufferedReader(_File(fs.open(inner, "rb"), path), _BUFFER)
 
 
+def read_range(fs: Any, inner: str, path: str, first: int, length: int) -> bytes:
+    """Some bytes of ``inner``, by one request; fewer where the file ends.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    with _as_os_error(path):
+        return bytes(fs.cat_file(inner, start=first, end=first + length))
+
+
 class _File(io.RawIOBase):
     """A file of an object store or a server, whose failures are ``OSError`` with a number.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import io
 import os
 import posixpath
 import shutil
@@ -189,6 +191,31 @@ def read_bytes(path: str) -> bytes:
     """Read a whole file."""
     with open_read(path) as stream:
         return stream.read()
+
+
+def read_range(path: str, first: int, length: int) -> bytes:
+    """Bytes ``[first, first + length)`` of a file: one request, wherever it is.
+
+    Raises:
+        OSError: they cannot be read, or the file ends before.
+    """
+    if is_local(path):
+        with open(path, "rb", buffering=0) as stream:
+            stream.seek(first)
+            data = _read_all(stream, length)
+    else:
+        data = remote.read_range(*filesystem(path), path, first, length)
+    if len(data) < length:
+        raise OSError(errno.EIO, f"it ends {length - len(data):,} bytes too early", path)
+    return data
+
+
+def _read_all(stream: io.FileIO, length: int) -> bytes:
+    """As many bytes as there are; the system gives at most 2 GiB at once."""
+    data = stream.read(length) or b""
+    while len(data) < length and (more := stream.read(length - len(data))):
+        data += more
+    return data
 
 
 def write_json(path: str, value: Any) -> None:

@@ -8,16 +8,20 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 
 from mixcurate.io.workdir import TaskResult
-from mixcurate.kernels import hashing
+from mixcurate.kernels import hashing, shards
 from mixcurate.transforms.exchange import (
     BoundaryKeys,
     ExchangePart,
     FindBoundaries,
     KeyHistogram,
-    with_boundaries,
+    with_limits,
 )
+from mixcurate.transforms.lineage import WriteTraced
 from mixcurate.transforms.tasks import RunTask, SkipCommitted, Split, Task, create
-from mixcurate.transforms.write_shard import WriteShard
+
+#: What a part has for a shard: part, extent of its rows, extent of their traces, digest of the
+#: rows.
+Segment = tuple[str, tuple[int, int], tuple[int, int], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,32 +29,31 @@ class PlanShard:
     """Turn a shard's segments into a task."""
 
     mark: str
-    n_shards: int
+    places: tuple[shards.Place, ...]
 
-    def __call__(self, element: tuple[int, Iterable[tuple[str, int, str]]]) -> Task:
+    def __call__(self, element: tuple[int, Iterable[Segment]]) -> Task:
         """The task of one shard; its fingerprint names every byte that goes into it."""
         number, found = element
         segments = sorted(found)
         mark = hashing.fingerprint(
-            self.mark, *(f"{part}:{batch}:{seal}" for part, batch, seal in segments)
+            self.mark, *(f"{part}:{extent}:{seal}" for part, extent, _, seal in segments)
         )
+        place = self.places[number]
         payload = {
-            "split": "train",
-            "phase": "main",
-            "shard": number,
-            "n_shards": self.n_shards,
-            "segments": [(part, batch) for part, batch, _ in segments],
+            "split": place.split,
+            "phase": place.phase,
+            "shard": place.number,
+            "n_shards": place.n_shards,
+            "segments": [(part, extent) for part, extent, _, _ in segments],
+            "traces": [(part, extent) for part, _, extent, _ in segments],
+            "part": number,
         }
         return Task(f"shard-{number:05d}", mark, payload)
 
 
-def _segments(result: TaskResult) -> Iterator[tuple[int, tuple[str, int, str]]]:
-    """(shard, (part, batch in the part's exchange file, digest of that file))."""
-    batch = 0
-    for shard, count in enumerate(result.details["counts"]):
-        if count:
-            yield shard, (result.task, batch, result.outputs[0].digest)
-            batch += 1
+def _segments(result: TaskResult) -> Iterator[tuple[int, Segment]]:
+    for number, extent, trace in result.details["segments"]:
+        yield number, (result.task, tuple(extent), tuple(trace), result.outputs[0].digest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,27 +61,27 @@ class Materialize:
     """The whole stage as one pipeline."""
 
     exchange: ExchangePart
-    write: WriteShard
+    write: WriteTraced
     parts: list[str]
     exchanged: Split
     committed: dict[str, str]
 
     def build(self, pipeline: beam.Pipeline) -> None:
         """Wire the stage into ``pipeline``."""
-        workdir, n_shards = self.exchange.workdir, self.exchange.n_shards
+        workdir, ranges = self.exchange.workdir, self.exchange.ranges
         parts = create(pipeline, "Parts", self.parts)
         counts = beam.pvalue.AsSingleton(
-            parts | "Count keys" >> beam.CombineGlobally(KeyHistogram(workdir))
+            parts | "Count keys" >> beam.CombineGlobally(KeyHistogram(workdir, len(ranges)))
         )
-        boundaries = (
+        limits = (
             parts
-            | "Boundary keys" >> beam.ParDo(BoundaryKeys(workdir, n_shards), counts)
+            | "Boundary keys" >> beam.ParDo(BoundaryKeys(workdir, ranges), counts)
             | "Keys meet" >> beam.GroupByKey()
-            | "Boundaries" >> beam.ParDo(FindBoundaries(n_shards), counts)
+            | "Boundaries" >> beam.ParDo(FindBoundaries(ranges), counts)
         )
         fresh = (
             create(pipeline, "Exchange parts", self.exchanged.todo)
-            | "Add boundaries" >> beam.Map(with_boundaries, beam.pvalue.AsSingleton(boundaries))
+            | "Add boundaries" >> beam.Map(with_limits, beam.pvalue.AsDict(limits))
             | "Exchange" >> beam.ParDo(RunTask(self.exchange))
         )
         before = pipeline | "Exchanged before" >> beam.Create(self.exchanged.done, reshuffle=False)
@@ -87,7 +90,7 @@ class Materialize:
             | beam.Flatten()
             | "Segments" >> beam.FlatMap(_segments)
             | "Shards" >> beam.GroupByKey()
-            | "Plan shards" >> beam.Map(PlanShard(self.write.mark, n_shards))
+            | "Plan shards" >> beam.Map(PlanShard(self.write.mark, tuple(shards.places(ranges))))
             | "Skip committed" >> beam.ParDo(SkipCommitted(self.committed))
             | "Write shards" >> beam.ParDo(RunTask(self.write))
         )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixcurate.io import storage
-from mixcurate.io.exchange import EXCHANGE, open_segments, write_exchange
+from mixcurate.io.exchange import EXCHANGE, TRACE, Written, gather, open_segments, write_exchange
 
 
 def rows(n: int, start: int = 0) -> pa.Table:
@@ -32,72 +32,124 @@ def rows(n: int, start: int = 0) -> pa.Table:
     return pa.table(columns, schema=EXCHANGE)
 
 
-def number_of(counts: list[int], shard: int) -> int:
-    """The batch of a shard, as the docstring of ``write_exchange`` says."""
-    return sum(count > 0 for count in counts[:shard])
+def write(path: str, table: pa.Table, shards: list[int]) -> Written:
+    """Sort by shard, as the stage does, and write."""
+    order = np.argsort(np.array(shards, np.int64), kind="stable")
+    shard = np.array(shards, np.int32)[order]
+    return write_exchange(path, gather(table.combine_chunks(), order), shard, EXCHANGE)
+
+
+def extents(written: Written) -> dict[int, tuple[int, int]]:
+    return {shard: (first, length) for shard, first, length in written.segments}
 
 
 @given(st.lists(st.lists(st.integers(0, 5), max_size=20), min_size=1, max_size=3))
 @settings(max_examples=50, deadline=None)
 def test_each_shard_reads_its_rows_of_every_file_in_their_order(assignments):
     with tempfile.TemporaryDirectory() as folder:
-        tables, counts, paths = [], [], []
-        for i, shards in enumerate(assignments):
-            tables.append(rows(len(shards), 100 * i))
-            paths.append(os.path.join(folder, f"{i}.arrow"))
-            counts.append(write_exchange(paths[i], tables[i], np.array(shards, np.int32), 6))
+        tables = [rows(len(shards), 100 * i) for i, shards in enumerate(assignments)]
+        paths = [os.path.join(folder, f"{i}.arrow") for i in range(len(tables))]
+        found = [
+            extents(write(path, table, shards))
+            for path, table, shards in zip(paths, tables, assignments, strict=True)
+        ]
         for shard in range(6):
-            files = [i for i in range(len(paths)) if counts[i][shard]]
-            with open_segments([(paths[i], number_of(counts[i], shard)) for i in files]) as batches:
-                found = pa.Table.from_batches(batches, EXCHANGE).to_pylist()
-            expected = [
+            segments = [
+                (path, mine[shard])
+                for path, mine in zip(paths, found, strict=True)
+                if shard in mine
+            ]
+            with open_segments(segments) as batches:
+                read = pa.Table.from_batches(batches, EXCHANGE).to_pylist()
+            assert read == [
                 row
                 for table, shards in zip(tables, assignments, strict=True)
                 for row, own in zip(table.to_pylist(), shards, strict=True)
                 if own == shard
             ]
-            assert found == expected
 
 
-@given(st.lists(st.integers(0, 9), max_size=30))
-@settings(max_examples=50, deadline=None)
-def test_there_is_one_batch_for_each_shard_that_has_rows(shards):
-    path = f"memory://exchange/{uuid.uuid4()}"
-    counts = write_exchange(path, rows(len(shards)), np.array(shards, np.int32), 10)
-    assert counts == [shards.count(shard) for shard in range(10)]
-    reader = pa.ipc.open_file(pa.BufferReader(storage.read_bytes(path)))
-    sizes = [reader.get_batch(i).num_rows for i in range(reader.num_record_batches)]
-    assert sizes == [count for count in counts if count]
-    storage.remove(path)
+@pytest.mark.parametrize("cut", [1, 7, 1_000])
+def test_batches_may_be_cut_anywhere_and_segments_have_many(tmp_path, cut):
+    path, shard = str(tmp_path / "a.arrow"), np.repeat([0, 2, 5], [4, 30, 6]).astype(np.int32)
+    written = write_exchange(path, rows(40).to_batches(max_chunksize=cut), shard, EXCHANGE)
+    assert [number for number, _, _ in written.segments] == [0, 2, 5]
+    for number, first, length in written.segments:
+        with open_segments([(path, (first, length))]) as batches:
+            read = pa.Table.from_batches(batches)
+        start = int(np.flatnonzero(shard == number)[0])
+        assert read.to_pylist() == rows(40).slice(start, read.num_rows).to_pylist()
+        assert read.num_rows == (shard == number).sum()
 
 
-def test_a_table_in_many_chunks_still_gives_one_batch_per_shard(tmp_path):
+def test_the_file_is_an_arrow_file_and_named_by_its_bytes(tmp_path):
     path = str(tmp_path / "a.arrow")
-    table = pa.concat_tables([rows(7, start) for start in range(0, 70, 7)])
-    assert table.column("text").num_chunks == 10
-    write_exchange(path, table, np.arange(70, dtype=np.int32) % 2, 2)
-    assert pa.ipc.open_file(path).num_record_batches == 2
+    written = write(path, rows(30), [i % 3 for i in range(30)])
+    with pa.ipc.open_file(path) as reader:
+        assert reader.read_all().num_rows == 30
+    assert written.digest == storage.digest(path)
+    assert written.bytes == storage.size(path)
+
+
+def test_no_rows_are_no_segments(tmp_path):
+    path = str(tmp_path / "a.arrow")
+    assert write(path, rows(0), []).segments == []
+    assert pa.ipc.open_file(path).read_all().num_rows == 0
+
+
+def test_gathering_repeats_and_reorders_rows():
+    order = np.array([3, 3, 0, 9] * 600)
+    batches = list(gather(rows(10), order))
+    assert max(batch.num_rows for batch in batches) == 1_000
+    assert pa.Table.from_batches(batches).equals(rows(10).take(pa.array(order)).combine_chunks())
+
+
+def test_more_parts_than_files_that_may_be_open(tmp_path):
+    resource = pytest.importorskip("resource")
+    found = [
+        (str(tmp_path / f"{i}"), write(str(tmp_path / f"{i}"), rows(2, i), [0, 0]))
+        for i in range(60)
+    ]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(used + 20, before[0]), before[1]))
+    try:
+        with open_segments([(path, extents(written)[0]) for path, written in found]) as batches:
+            assert sum(batch.num_rows for batch in batches) == 120
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("root", ["local", "memory"])
 def test_segments_are_read_from_any_filesystem(root, tmp_path: Path):
     folder = str(tmp_path) if root == "local" else f"memory://{uuid.uuid4()}"
     path = storage.join(folder, "a.arrow")
-    write_exchange(path, rows(10), np.array([1] * 4 + [3] * 6, np.int32), 4)
-    with open_segments([(path, 1), (path, 0)]) as batches:
+    found = extents(write(path, rows(10), [1] * 4 + [3] * 6))
+    with open_segments([(path, found[3]), (path, found[1])]) as batches:
         assert [batch.to_pylist() for batch in batches] == [
             rows(10).slice(4).to_pylist(),
             rows(10).slice(0, 4).to_pylist(),
         ]
 
 
+@pytest.mark.parametrize("root", ["local", "memory"])
+def test_a_file_that_is_too_short_is_named(root, tmp_path: Path):
+    path = storage.join(str(tmp_path) if root == "local" else f"memory://{uuid.uuid4()}", "a")
+    first, length = extents(write(path, rows(10), [0] * 10))[0]
+    storage.write_bytes(path, storage.read_bytes(path)[: first + length - 8])
+    with (
+        pytest.raises(OSError, match="8 bytes too early"),
+        open_segments([(path, (first, length))]),
+    ):
+        pass
+
+
 def test_the_same_rows_give_the_same_bytes(tmp_path):
-    shards = np.array([2, 0, 2, 1, 0], np.int32)
     for name in ("a", "b"):
-        write_exchange(str(tmp_path / name), rows(5), shards, 3)
+        write(str(tmp_path / name), rows(5), [2, 0, 2, 1, 0])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_no_segments_are_no_batches():
-    with open_segments([]) as batches:
+    with open_segments([], TRACE) as batches:
         assert batches == []

@@ -71,6 +71,57 @@ def test_one_shard_has_no_boundary():
     assert shards.shard_of(keys, limits).tolist() == [0, 0, 0]
 
 
+@given(
+    st.lists(
+        st.tuples(KEYS, st.integers(0, 9)), min_size=1, max_size=4, unique_by=lambda x: x[0][0]
+    )
+)
+@settings(max_examples=50, deadline=None)
+def test_shards_of_ranges_follow_each_other_and_each_range_is_cut_by_itself(drawn):
+    keys = np.array([key for keys, _ in drawn for key in keys], np.uint64)
+    ranges = np.repeat(np.arange(len(drawn)), [len(keys) for keys, _ in drawn]).astype(np.uint8)
+    counts = [min(n, len(keys)) or 1 for keys, n in drawn]
+    histogram = shards.range_histogram(keys, ranges, len(drawn))
+    limits = {}
+    for number, n in enumerate(counts):
+        mine = keys[ranges == number]
+        assert histogram[number].tolist() == shards.key_histogram(mine).tolist()
+        limits[number] = find_limits([mine], n).tolist()
+    found = shards.shard_in_ranges(keys, ranges, limits, counts)
+    assert found.dtype == np.int32
+    first = 0
+    for number, n in enumerate(counts):
+        mine = ranges == number
+        alone = shards.shard_of(keys[mine], np.array(limits[number], np.uint64))
+        assert (found[mine] - first).tolist() == alone.tolist()
+        sizes = np.bincount(found[mine] - first, minlength=n)
+        assert len(sizes) == n
+        assert sizes.max() - sizes.min() <= 1
+        first += n
+
+
+def test_an_empty_range_takes_no_number():
+    keys, ranges = np.array([5, 7], np.uint64), np.array([0, 2], np.uint8)
+    assert shards.shard_in_ranges(keys, ranges, {}, [1, 0, 1]).tolist() == [0, 1]
+    assert shards.range_histogram(keys[:0], ranges[:0], 3).sum() == 0
+
+
+def test_shards_are_numbered_within_their_split():
+    ranges = [
+        shards.ShardRange("train", "warm", 2),
+        shards.ShardRange("train", "empty", 0),
+        shards.ShardRange("train", "anneal", 1),
+        shards.ShardRange("holdout", "holdout", 2),
+    ]
+    assert shards.places(ranges) == [
+        shards.Place("train", "warm", 0, 3),
+        shards.Place("train", "warm", 1, 3),
+        shards.Place("train", "anneal", 2, 3),
+        shards.Place("holdout", "holdout", 0, 2),
+        shards.Place("holdout", "holdout", 1, 2),
+    ]
+
+
 def count(documents: int, n_bytes: int, shard_bytes: int = 256 * MB, multiple_of: int = 1) -> int:
     return shards.count_shards(
         documents=documents, n_bytes=n_bytes, shard_bytes=shard_bytes, multiple_of=multiple_of

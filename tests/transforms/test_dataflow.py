@@ -15,6 +15,7 @@ from mixcurate.kernels.cleaning import IngestParams
 from mixcurate.kernels.clustering import ClusterParams, SemanticDedupParams
 from mixcurate.kernels.quality import HEURISTICS
 from mixcurate.kernels.scoring import DiversityParams, WeightParams
+from mixcurate.kernels.shards import ShardRange
 from mixcurate.models.encoders import EmbedParams, EncoderSpec
 from mixcurate.models.text_classifiers import ClassifierSpec
 from mixcurate.recipe import Recipe
@@ -37,6 +38,7 @@ from mixcurate.transforms.runner import BeamArgs, make_pipeline, parse_beam_args
 from mixcurate.transforms.semantic_compare import CompareBucket
 from mixcurate.transforms.semantic_exchange import ExchangePart
 from mixcurate.transforms.tasks import Split, Task
+from mixcurate.transforms.write_shard import WriteShard
 from pipelines.classify import step
 from pipelines.embed import stage
 from pipelines.job import Job
@@ -141,8 +143,10 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
         "score": score.Score(score.ScorePart(WORKDIR, weigh), parts, TASKS, parts).build,
         "plan": select.Select(select.SelectPart(WORKDIR, plan), parts, TASKS).build,
         "materialize": materialize.Materialize(
-            materialize.ExchangePart(WORKDIR, 4),
-            materialize.WriteShard(WORKDIR, "gs://bucket/work/corpus", ("arrow",), 4, "f"),
+            materialize.ExchangePart(WORKDIR, (ShardRange("train", "main", 4),)),
+            materialize.WriteTraced(
+                WriteShard(WORKDIR, "gs://bucket/work/corpus", ("arrow",), "f")
+            ),
             parts,
             NOTHING_DONE,
             {},

@@ -1,0 +1,88 @@
+"""Lineage: of each written document the input it comes from, and where it went.
+
+One small Parquet file beside each shard, in the order of its rows: any tool can look a document up,
+or all that an input file has become. An id takes half its letters once compressed, the rest of a
+row a few bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mixcurate.io import storage
+
+#: ``lineage/part-*.parquet``: one row for each row of a shard, in its order.
+LINEAGE = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("copy", pa.int32(), nullable=False),  # 0 for the first time it appears
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),  # of the input file
+        pa.field("position", pa.int64(), nullable=False),  # line, row or byte offset in it
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("shard", pa.int32(), nullable=False),  # its number in the split
+        pa.field("row", pa.int32(), nullable=False),  # in the shard
+    ]
+)
+
+FOLDER = "lineage"
+_NAME = re.compile(r"part-\d{5,}\.parquet")
+_BATCH_ROWS = 65_536
+
+
+def lineage_path(part: int) -> str:
+    """The file of a shard, by its number over all splits, in the corpus."""
+    return f"{FOLDER}/part-{part:05d}.parquet"
+
+
+def is_lineage(name: str) -> bool:
+    """Whether a file in the folder is one of ours."""
+    return _NAME.fullmatch(name) is not None
+
+
+def write_lineage(corpus: str, part: int, rows: pa.Table, split: str, shard: int) -> dict[str, Any]:
+    """Write the lineage of one shard, atomically; the same rows give the same bytes.
+
+    Args:
+        corpus: its folder.
+        part: number of the shard over all splits.
+        rows: id, copy, source, path and position of the shard's rows, in their order.
+        split: of the shard.
+        shard: its number in the split.
+
+    Returns:
+        path, rows, bytes and sha256, for the manifest.
+    """
+    n = rows.num_rows
+    made = {
+        "split": pa.array([split], pa.string()).take(pa.array(np.zeros(n, np.int32))),
+        "shard": pa.array(np.full(n, shard, np.int32)),
+        "row": pa.array(np.arange(n, dtype=np.int32)),
+    }
+    arrays = [made[name] if name in made else rows.column(name) for name in LINEAGE.names]
+    table = pa.Table.from_arrays(arrays, schema=LINEAGE)
+    stream = io.BytesIO()
+    pq.write_table(
+        table,
+        stream,
+        compression="zstd",
+        use_dictionary=["source", "path", "split"],
+        column_encoding={
+            "position": "BYTE_STREAM_SPLIT",
+            "copy": "DELTA_BINARY_PACKED",
+            "shard": "DELTA_BINARY_PACKED",
+            "row": "DELTA_BINARY_PACKED",
+        },
+    )
+    data = stream.getvalue()
+    path = lineage_path(part)
+    storage.write_bytes(storage.join(corpus, path), data)
+    digest = hashlib.sha256(data).hexdigest()
+    return {"path": path, "rows": n, "bytes": len(data), "sha256": digest}
