@@ -44,7 +44,7 @@ class Stubs(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 sys.meta_path.insert(0, Stubs())
-folder, found = sys.argv[1], open(sys.argv[2], "w")
+folder = sys.argv[1]
 
 def plain(value):
     return value.tolist() if hasattr(value, "tolist") else str(value)
@@ -73,8 +73,8 @@ def read_with(script: str, folder: str) -> list[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as scratch:
         main, out = Path(scratch, "main.py"), Path(scratch, "found.jsonl")
-        ending = "\nfound.close()\n"
-        main.write_text(f"{_PRELUDE}\nif __name__ == '__main__':\n" + _indent(script) + ending)
+        body = f"with open(sys.argv[2], 'w') as found:\n{_indent(script)}"
+        main.write_text(f"{_PRELUDE}\nif __name__ == '__main__':\n{_indent(body)}")
         env = os.environ | {
             "PYTHONPATH": str(READERS),
             "HOME": scratch,
@@ -83,7 +83,7 @@ def read_with(script: str, folder: str) -> list[dict[str, Any]]:
             "OMP_NUM_THREADS": "1",
         }
         command = [sys.executable, str(main), folder, str(out)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-4000:]
         return [orjson.loads(line) for line in out.read_bytes().splitlines()]
 

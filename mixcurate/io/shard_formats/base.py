@@ -19,6 +19,40 @@ import pyarrow as pa
 #: Texts to their token ids, without special tokens.
 Encode = Callable[[list[str]], list[npt.NDArray[np.uint32]]]
 
+_Int64Array = npt.NDArray[np.int64]
+
+
+class Pieces(Protocol):
+    """Sequences as runs of pieces of documents: what ``kernels.packing.Packing`` is.
+
+    ``documents``, ``starts`` and ``lengths`` are int64 ``[p]``, ``bounds`` int64 ``[s + 1]``.
+    """
+
+    @property
+    def documents(self) -> _Int64Array:
+        """The document of each piece."""
+        ...
+
+    @property
+    def starts(self) -> _Int64Array:
+        """Its first token in the document."""
+        ...
+
+    @property
+    def lengths(self) -> _Int64Array:
+        """Its tokens."""
+        ...
+
+    @property
+    def bounds(self) -> _Int64Array:
+        """Sequence i has the pieces ``bounds[i]`` to ``bounds[i + 1] - 1``."""
+        ...
+
+
+#: Tokens of documents ``[n]``, their domains ``[n]``, tokens of a sequence, and number of the shard
+#: to the sequences; all but the last have the same length.
+Pack = Callable[[_Int64Array, npt.NDArray[np.int32], int, int], Pieces]
+
 
 @dataclasses.dataclass(frozen=True)
 class TokenOptions:
@@ -31,6 +65,7 @@ class TokenOptions:
         eos: id after each document, or None.
         sequence_length: tokens of a packed sequence, or None for a sequence per document.
         name: of the tokenizer, for files that tell it.
+        pack: ``kernels.packing.pack``, where there is a sequence_length.
     """
 
     encode: Encode
@@ -39,6 +74,7 @@ class TokenOptions:
     eos: int | None
     sequence_length: int | None
     name: str
+    pack: Pack | None = None
 
 
 class ShardWriter(Protocol):
@@ -64,6 +100,9 @@ class ShardFormat(Protocol):
 
     def read_rows(self, streams: list[IO[bytes]]) -> Iterator[pa.RecordBatch]:
         """The rows of a shard again, in order, as far as the format keeps them, for ``verify``.
+
+        Columns that the format does not keep are left out. Formats of tokens keep no row, only
+        sequences: they are read to their end and yield nothing.
 
         Raises:
             CorpusError: the shard is not built as the format wants it.

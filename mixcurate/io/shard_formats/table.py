@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from mixcurate.io.shard_formats import arrow, webdataset
+from mixcurate.io.shard_formats import arrow, jsonl, litdata, mds, parquet, webdataset
 from mixcurate.io.shard_formats.base import ShardFormat
 
 FORMATS: dict[str, ShardFormat] = {
     "arrow": arrow,
+    "parquet": parquet,
     "webdataset": webdataset,
+    "jsonl": jsonl,
+    "mds": mds,
+    "litdata": litdata,
 }

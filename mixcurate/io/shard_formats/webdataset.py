@@ -14,10 +14,13 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, Any
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from mixcurate.errors import CorpusError
+from mixcurate.errors import CorpusError, OutputError
+from mixcurate.io.shard_formats import binary_rows
 from mixcurate.io.shard_formats.base import ShardWriter, TokenOptions, entries, json_file
 from mixcurate.tables import CORPUS
 
@@ -26,28 +29,56 @@ NAME = "webdataset"
 _RECORD = 512
 _END_OF_TAR = bytes(2 * _RECORD)
 _SAMPLES = 256
+
+#: Where the size of a member and the sum of a header stand in it.
+_SIZE_AT, _SIZE_DIGITS, _SUM_AT = 124, 11, 148
+
 _KEY = re.compile(r"[0-9a-z_-]+")
 
 
 class _Writer:
     def __init__(self, stream: IO[bytes], shard: int) -> None:
-        self._stream, self._shard, self._row = stream, shard, 0
+        self._stream, self._prefix, self._row = stream, f"{shard:06d}-", 0
 
     def write(self, batch: pa.RecordBatch) -> None:
-        texts = batch.column("text").to_pylist()
-        others = batch.drop_columns(["text"]).to_pylist()
-        for text, fields in zip(texts, others, strict=True):
-            key = f"{self._shard:06d}-{self._row:08d}"
-            self._member(f"{key}.txt", text.encode())
-            self._member(f"{key}.json", orjson.dumps(fields, option=orjson.OPT_SORT_KEYS))
-            self._row += 1
+        rows = np.arange(self._row, self._row + batch.num_rows)
+        names = sorted(set(batch.schema.names) - {"text"})
+        columns = [batch.column(name).to_pylist() for name in names]
+        fields = [
+            orjson.dumps(dict(zip(names, values, strict=True)))
+            for values in zip(*columns, strict=True)
+        ]
+        members = [
+            *_member(self._prefix, rows, "txt", binary_rows.from_text(batch.column("text"))),
+            *_member(self._prefix, rows, "json", pa.array(fields, pa.large_binary())),
+        ]
+        self._stream.write(binary_rows.data(binary_rows.join(members)))
+        self._row += batch.num_rows
 
-    def _member(self, name: str, data: bytes) -> None:
-        header = tarfile.TarInfo(name)
-        header.size, header.mode, header.mtime = len(data), 0o644, 0
-        self._stream.write(header.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
-        self._stream.write(data)
-        self._stream.write(bytes(-len(data) % _RECORD))
+
+def _member(
+    prefix: str, rows: npt.NDArray[np.int64], suffix: str, data: pa.LargeBinaryArray
+) -> list[pa.LargeBinaryArray]:
+    """Header, content and padding of a member for each row."""
+    first = tarfile.TarInfo(f"{prefix}{0:08d}.{suffix}")
+    first.mode = 0o644
+    template = np.frombuffer(first.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"), np.uint8)
+    sizes = binary_rows.lengths(data)
+    if len(rows) and (rows[-1] >= 10**8 or sizes.max() >= 8**_SIZE_DIGITS):
+        raise OutputError("a tar holds fewer than 100,000,000 samples, each of less than 8 GiB")
+    headers = np.repeat(template[None], len(rows), axis=0)
+    headers[:, len(prefix) : len(prefix) + 8] = _digits(rows, 10, 8)
+    headers[:, _SIZE_AT : _SIZE_AT + _SIZE_DIGITS] = _digits(sizes, 8, _SIZE_DIGITS)
+    headers[:, _SUM_AT : _SUM_AT + 8] = ord(" ")  # as which its own bytes count
+    headers[:, _SUM_AT : _SUM_AT + 6] = _digits(headers.sum(axis=1, dtype=np.int64), 8, 6)
+    headers[:, _SUM_AT + 6] = 0
+    return [binary_rows.fixed(headers), data, binary_rows.zeros(-sizes % _RECORD)]
+
+
+def _digits(numbers: npt.NDArray[np.int64], base: int, width: int) -> npt.NDArray[np.uint8]:
+    """ASCII digits ``[n, width]`` with leading zeros."""
+    powers = base ** np.arange(width - 1, -1, -1, dtype=np.int64)
+    return (numbers[:, None] // powers % base + ord("0")).astype(np.uint8)
 
 
 def shard_paths(split: str, shard: int, n_shards: int) -> list[str]:
