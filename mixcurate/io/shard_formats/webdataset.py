@@ -41,7 +41,7 @@ class _Writer:
         self._stream, self._prefix, self._row = stream, f"{shard:06d}-", 0
 
     def write(self, batch: pa.RecordBatch) -> None:
-        rows = np.arange(self._row, self._row + batch.num_rows)
+        keys = _decimal(np.arange(self._row, self._row + batch.num_rows))
         names = sorted(set(batch.schema.names) - {"text"})
         columns = [batch.column(name).to_pylist() for name in names]
         fields = [
@@ -49,36 +49,42 @@ class _Writer:
             for values in zip(*columns, strict=True)
         ]
         members = [
-            *_member(self._prefix, rows, "txt", binary_rows.from_text(batch.column("text"))),
-            *_member(self._prefix, rows, "json", pa.array(fields, pa.large_binary())),
+            *_member(self._prefix, keys, "txt", binary_rows.from_text(batch.column("text"))),
+            *_member(self._prefix, keys, "json", pa.array(fields, pa.large_binary())),
         ]
         self._stream.write(binary_rows.data(binary_rows.join(members)))
         self._row += batch.num_rows
 
 
 def _member(
-    prefix: str, rows: npt.NDArray[np.int64], suffix: str, data: pa.LargeBinaryArray
+    prefix: str, keys: npt.NDArray[np.uint8], suffix: str, data: pa.LargeBinaryArray
 ) -> list[pa.LargeBinaryArray]:
     """Header, content and padding of a member for each row."""
     first = tarfile.TarInfo(f"{prefix}{0:08d}.{suffix}")
     first.mode = 0o644
     template = np.frombuffer(first.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"), np.uint8)
     sizes = binary_rows.lengths(data)
-    if len(rows) and (rows[-1] >= 10**8 or sizes.max() >= 8**_SIZE_DIGITS):
-        raise OutputError("a tar holds fewer than 100,000,000 samples, each of less than 8 GiB")
-    headers = np.repeat(template[None], len(rows), axis=0)
-    headers[:, len(prefix) : len(prefix) + 8] = _digits(rows, 10, 8)
-    headers[:, _SIZE_AT : _SIZE_AT + _SIZE_DIGITS] = _digits(sizes, 8, _SIZE_DIGITS)
+    if sizes.max(initial=0) >= 8**_SIZE_DIGITS:
+        raise OutputError("a document has 8 GiB or more, which no member of a tar can hold")
+    headers = np.repeat(template[None], len(keys), axis=0)
+    headers[:, len(prefix) : len(prefix) + keys.shape[1]] = keys
+    headers[:, _SIZE_AT : _SIZE_AT + _SIZE_DIGITS] = _octal(sizes, _SIZE_DIGITS)
     headers[:, _SUM_AT : _SUM_AT + 8] = ord(" ")  # as which its own bytes count
-    headers[:, _SUM_AT : _SUM_AT + 6] = _digits(headers.sum(axis=1, dtype=np.int64), 8, 6)
+    headers[:, _SUM_AT : _SUM_AT + 6] = _octal(headers.sum(axis=1, dtype=np.uint32), 6)
     headers[:, _SUM_AT + 6] = 0
     return [binary_rows.fixed(headers), data, binary_rows.zeros(-sizes % _RECORD)]
 
 
-def _digits(numbers: npt.NDArray[np.int64], base: int, width: int) -> npt.NDArray[np.uint8]:
+def _decimal(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Eight ASCII digits a row."""
+    powers = 10 ** np.arange(7, -1, -1)
+    return (numbers[:, None] // powers % 10 + ord("0")).astype(np.uint8)
+
+
+def _octal(numbers: npt.NDArray[Any], width: int) -> npt.NDArray[np.uint8]:
     """ASCII digits ``[n, width]`` with leading zeros."""
-    powers = base ** np.arange(width - 1, -1, -1, dtype=np.int64)
-    return (numbers[:, None] // powers % base + ord("0")).astype(np.uint8)
+    shifts = np.arange(3 * width - 3, -1, -3)
+    return ((numbers[:, None] >> shifts & 7) + ord("0")).astype(np.uint8)
 
 
 def shard_paths(split: str, shard: int, n_shards: int) -> list[str]:
