@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from mixcurate.io.shard_formats import arrow, jsonl, litdata, mds, parquet, webdataset
+from mixcurate.io.shard_formats import (
+    arrow,
+    jsonl,
+    litdata,
+    litdata_tokens,
+    mds,
+    megatron,
+    nanotron,
+    parquet,
+    webdataset,
+)
 from mixcurate.io.shard_formats.base import ShardFormat
 
 FORMATS: dict[str, ShardFormat] = {
@@ -12,4 +22,7 @@ FORMATS: dict[str, ShardFormat] = {
     "jsonl": jsonl,
     "mds": mds,
     "litdata": litdata,
+    "megatron": megatron,
+    "nanotron": nanotron,
+    "litdata_tokens": litdata_tokens,
 }
