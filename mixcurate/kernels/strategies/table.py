@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from mixcurate.kernels.strategies import (
+    centrality,
     entropy,
+    mig,
     mixture_file,
     natural,
     repetition,
     samplemix,
+    smart,
+    target,
     temperature,
     topics,
     uniform,
@@ -27,4 +31,8 @@ STRATEGIES: dict[str, Strategy] = {
     "entropy": entropy.shares,
     "topics": topics.shares,
     "samplemix": samplemix.shares,
+    "centrality": centrality.shares,
+    "mig": mig.shares,
+    "smart": smart.shares,
+    "target": target.shares,
 }
