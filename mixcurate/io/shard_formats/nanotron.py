@@ -12,7 +12,6 @@ with each sequence.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -76,11 +75,10 @@ def open_writer(
 
 def metric(count: int) -> str:
     """Three digits and a unit, as ``humanize.metric(count, unit="T")`` writes whole numbers."""
-    power = min(int(math.log10(count)) // 3, len(_POWERS) - 1) if count else 0
-    value = count / 1000**power
-    digits = max(2 - (int(math.log10(value)) if value else 0), 0)
-    unit = f" {_POWERS[power]}T"
-    return f"{value:.{digits}f}{unit}"
+    rounded, _, exponent = f"{count:.2e}".partition("e")
+    power = min(int(exponent) // 3, len(_POWERS) - 1)
+    places = int(exponent) - 3 * power
+    return f"{float(rounded) * 10**places:.{max(2 - places, 0)}f} {_POWERS[power]}T"
 
 
 def read_rows(streams: list[IO[bytes]]) -> Iterator[pa.RecordBatch]:
