@@ -25,6 +25,7 @@ Int64Array = npt.NDArray[np.int64]
 UInt32Array = npt.NDArray[np.uint32]
 
 TokenKind = Literal["shannon", "joint", "conditional"]
+EntropyKind = TokenKind | Literal["von_neumann"]
 
 #: Tokens of a unit below which its entropy is too low to be compared with that of others.
 LEAST_TOKENS = 1 << 17

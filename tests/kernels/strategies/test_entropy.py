@@ -47,3 +47,11 @@ def test_the_ratio_of_two_shares_is_the_base_to_their_difference(units, base):
         if n:
             expected = math.exp((h - entropies[top]) * math.log(base))
             assert found[i] / found[top] == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+def test_units_too_small_to_be_measured_are_told():
+    have = facts([10**6, 0, 5_000], entropies=np.array([3.0, 0.0, 2.0]))
+    (note,) = entropy.shares(have, asked()).notes
+    assert note.startswith("entropy: 1 of 2 units have fewer than 131,072 tokens: their entropy")
+    have = facts([10**6, 10**7], entropies=np.array([3.0, 2.0]))
+    assert entropy.shares(have, asked()).notes == []
