@@ -7,10 +7,12 @@ from typing import Any
 
 from mixcurate.errors import CorpusError, OutputError
 from mixcurate.io import corpus as corpus_io
-from mixcurate.io import partfiles, storage
-from mixcurate.io.workdir import Success
+from mixcurate.io import storage
+from mixcurate.io.manifest import build_manifest, share_errors
+from mixcurate.io.workdir import Success, TaskResult
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.shards import ShardRange
+from mixcurate.kernels.spdx import licence_table
 from mixcurate.transforms.exchange import EXCHANGE, ExchangePart
 from mixcurate.transforms.lineage import WriteTraced
 from mixcurate.transforms.materialize import Materialize
@@ -43,8 +45,22 @@ def run(job: Job) -> Success:
         return success
     corpus_io.claim(job.corpus, job.recipe.name)
     _run_pipeline(job, planned, plan, mark)
-    results = sorted(job.workdir.committed(MATERIALIZE).values(), key=lambda result: result.task)
-    manifest = corpus_io.build_manifest(
+    results = list(job.workdir.committed(MATERIALIZE).values())
+    manifest = _manifest(job, plan, results)
+    corpus_io.finish_corpus(job.corpus, manifest)
+    summary = summarise(mark, results, parts=[], details={"corpus": job.corpus})
+    success = finish(job, MATERIALIZE, summary, started)
+    storage.remove(job.workdir.path("_stages", EXCHANGE))
+    off = share_errors(manifest)
+    if off:
+        raise CorpusError("the corpus is off its plan:\n" + "\n".join(off))
+    return success
+
+
+def _manifest(job: Job, plan: dict[str, Any], results: list[TaskResult]) -> dict[str, Any]:
+    """The manifest of the shards that are committed."""
+    results = sorted(results, key=lambda result: int(result.details["part"]))
+    manifest = build_manifest(
         name=job.recipe.name,
         recipe_fingerprint=recipe_fingerprint(job.recipe),
         tokenizer=job.recipe.ingest.tokenizer,
@@ -52,16 +68,12 @@ def run(job: Job) -> Success:
         inputs=job.require("ingest").details["inputs"],
         plan=plan,
         shards=[result.details for result in results],
+        mixture=job.recipe.mixture.model_dump(mode="json"),
     )
-    languages = _languages(job)
-    corpus_io.finish_corpus(job.corpus, manifest, list(job.recipe.output.formats), languages)
-    summary = summarise(mark, results, parts=[], details={"corpus": job.corpus})
-    success = finish(job, MATERIALIZE, summary, started)
-    storage.remove(job.workdir.path("_stages", EXCHANGE))
-    off = corpus_io.share_errors(manifest)
-    if off:
-        raise CorpusError("the corpus is off its plan:\n" + "\n".join(off))
-    return success
+    known = licence_table([entry["name"] for entry in manifest["licences"]])
+    for entry, about in zip(manifest["licences"], known, strict=True):
+        entry.update(about)
+    return manifest
 
 
 def check_output(job: Job) -> None:
@@ -138,12 +150,3 @@ def _kept_shards(job: Job, mark: str) -> dict[str, str]:
         else:
             job.workdir.forget(MATERIALIZE, result)
     return kept
-
-
-def _languages(job: Job) -> list[str]:
-    """Languages of the documents, for the dataset card."""
-    found: set[str] = set()
-    for part in job.require("ingest").parts:
-        column = partfiles.read_table(job.workdir.part("ingest", part.name), ["language"])
-        found.update(column.column("language").unique().to_pylist())
-    return sorted(found)

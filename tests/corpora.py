@@ -19,6 +19,7 @@ import xxhash
 from mixcurate.io import corpus as corpus_io
 from mixcurate.io import partfiles, storage
 from mixcurate.io.embeddings import EmbeddingsWriter
+from mixcurate.io.manifest import build_manifest
 from mixcurate.io.shard_formats.table import FORMATS
 from mixcurate.io.workdir import Part, Success, Workdir
 from mixcurate.kernels import quality
@@ -290,7 +291,7 @@ def build_corpus(
         batch = pa.RecordBatch.from_pylist(wanted, schema=CORPUS)
         files = [_shard(corpus, kind, shard, n_shards, batch) for kind in kinds]
         shards.append({"files": files} | {by: _sums(mine, by) for by in _GROUPS})
-    manifest = corpus_io.build_manifest(
+    manifest = build_manifest(
         name="made",
         recipe_fingerprint="0123456789abcdef",
         tokenizer="embedded",
@@ -299,10 +300,10 @@ def build_corpus(
         plan=plan,
         shards=shards,
     )
-    corpus_io.finish_corpus(corpus, manifest, list(kinds), ["de", "en"])
+    corpus_io.finish_corpus(corpus, manifest)
 
 
-_GROUPS = ("domain", "source", "licence")
+_GROUPS = ("domain", "source", "licence", "language")
 
 
 def _sums(rows: list[dict[str, Any]], by: str) -> dict[str, list[int]]:

@@ -1,23 +1,22 @@
-"""The corpus folder: who owns it, its manifest, and the files that readers expect beside shards."""
+"""The corpus folder: who owns it, and the files that readers expect beside shards."""
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import Any, Literal
 
 from pydantic import ByteSize, Field, PositiveInt
 
-import mixcurate
-from mixcurate.io import card, storage
+from mixcurate.io import card, lineage, storage
+from mixcurate.io.shard_formats.table import FORMATS
 from mixcurate.params import Params
-from mixcurate.tables import CORPUS
 
 MANIFEST = "manifest.json"
 _OWNER = "_mixcurate/owner.json"
 
-#: What is written beside the shards when they are all there.
-_BESIDE = (
-    MANIFEST,
+#: What earlier versions wrote beside shards without telling.
+_BEFORE = (
     "README.md",
     "dataset_dict.json",
     "train/state.json",
@@ -25,7 +24,8 @@ _BESIDE = (
     "wds/sizes.json",
     "wds/index.json",
 )
-_SHARD = re.compile(r"train/data-\d+-of-\d+\.arrow|wds/train-\d+\.tar")
+
+SPLITS = ("train", "holdout")
 
 
 FormatName = Literal[
@@ -73,202 +73,71 @@ class OutputParams(Params):
 
 def owner(corpus: str) -> str | None:
     """Name of the recipe whose corpus the folder holds, or None."""
-    path = storage.join(corpus, _OWNER)
-    if not storage.exists(path):
-        return None
-    name: str = storage.read_json(path)["name"]
-    return name
+    found = _owner_file(corpus)
+    return None if found is None else str(found["name"])
 
 
 def claim(corpus: str, name: str) -> None:
-    """Mark the folder as ours, and take back what an older run said about it."""
-    storage.write_json(storage.join(corpus, _OWNER), {"name": name})
-    for stale in _BESIDE:
+    """Mark the folder as ours, and take back what an older run said about it.
+
+    The manifest goes first: a folder without it is an unfinished corpus.
+    """
+    storage.remove(storage.join(corpus, MANIFEST))
+    before = _owner_file(corpus) or {}
+    for stale in [*before.get("beside", []), *_BEFORE]:
         storage.remove(storage.join(corpus, stale))
-    for folder in ("train", "wds", ""):
+    storage.write_json(storage.join(corpus, _OWNER), {"name": name})
+    for folder in ("", lineage.FOLDER, *_folders()):
         storage.remove_temporaries(storage.join(corpus, folder))
 
 
-def build_manifest(
-    *,
-    name: str,
-    recipe_fingerprint: str,
-    tokenizer: str,
-    encoder: dict[str, Any],
-    inputs: list[dict[str, Any]],
-    plan: dict[str, Any],
-    shards: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """The manifest: what was asked for, what came out, and every file with its hash.
-
-    Nothing in it depends on when, where or by how many workers the corpus was made.
-
-    Args:
-        name: name of the corpus.
-        recipe_fingerprint: names what was asked for.
-        tokenizer: what a token is.
-        encoder: the model behind the domains, with the hash of its weights.
-        inputs: path, size and etag of each input file.
-        plan: content of ``plan.json``.
-        shards: per shard, ``files`` and, by domain, source and licence, [copies, tokens, tokens
-            of first copies].
-    """
-    totals = {by: _sum(shards, by) for by in ("domain", "source", "licence")}
-    n_tokens = sum(numbers[1] for numbers in totals["domain"].values())
-    domains = []
-    for planned in plan["domains"]:
-        copies, tokens, unique = totals["domain"].get(str(planned["domain"]), [0, 0, 0])
-        domains.append(
-            {key: planned[key] for key in ("domain", "domain_id", "name", "target_tokens")}
-            | {
-                "available_tokens": planned["available_tokens"],
-                "target_share": planned["share"],
-                "n_documents": copies,
-                "achieved_tokens": tokens,
-                "achieved_share": tokens / max(n_tokens, 1),
-                "unique_tokens": unique,
-                "epochs": tokens / max(planned["available_tokens"], 1),
-            }
-        )
-    return {
-        "manifest_version": 1,
-        "name": name,
-        "mixcurate_version": mixcurate.__version__,
-        "recipe_fingerprint": recipe_fingerprint,
-        "seed": plan["seed"],
-        "strategy": plan["strategy"],
-        "tokenizer": tokenizer,
-        "encoder": encoder,
-        "inputs": inputs,
-        "budget_tokens": plan["budget_tokens"],
-        "n_documents": sum(numbers[0] for numbers in totals["domain"].values()),
-        "n_tokens": n_tokens,
-        "domains": domains,
-        "sources": _shares(totals["source"], n_tokens),
-        "licences": _shares(totals["licence"], n_tokens),
-        "largest_shard_deviation": _largest_deviation(shards, totals["domain"], n_tokens),
-        "shards": [
-            file
-            | {
-                "n_documents": sum(numbers[0] for numbers in shard["domain"].values()),
-                "n_tokens": sum(numbers[1] for numbers in shard["domain"].values()),
-                "tokens_by_domain": {
-                    domain: numbers[1] for domain, numbers in sorted(shard["domain"].items())
-                },
-            }
-            for shard in shards
-            for file in shard["files"]
-        ],
-    }
-
-
-def _sum(shards: list[dict[str, Any]], by: str) -> dict[str, list[int]]:
-    totals: dict[str, list[int]] = {}
-    for shard in shards:
-        for key, numbers in shard[by].items():
-            old = totals.get(key, [0, 0, 0])
-            totals[key] = [a + b for a, b in zip(old, numbers, strict=True)]
-    return dict(sorted(totals.items()))
-
-
-def _shares(totals: dict[str, list[int]], n_tokens: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": key,
-            "n_documents": copies,
-            "achieved_tokens": tokens,
-            "achieved_share": tokens / max(n_tokens, 1),
-            "unique_tokens": unique,
-            "epochs": tokens / max(unique, 1),
-        }
-        for key, (copies, tokens, unique) in totals.items()
-    ]
-
-
-def _largest_deviation(
-    shards: list[dict[str, Any]], totals: dict[str, list[int]], n_tokens: int
-) -> float:
-    """Largest |share of a domain in a shard - its share in the corpus|."""
-    largest = 0.0
-    for shard in shards:
-        tokens = sum(numbers[1] for numbers in shard["domain"].values())
-        for domain, (_, total, _) in totals.items():
-            mine = shard["domain"].get(domain, [0, 0, 0])[1]
-            largest = max(largest, abs(mine / max(tokens, 1) - total / max(n_tokens, 1)))
-    return largest
-
-
-def share_errors(manifest: dict[str, Any]) -> list[str]:
-    """Domains whose tokens fall short of their target; the draw ends within one document above."""
-    return [
-        f"domain {d['domain']} ({d['name']!r}) has {d['achieved_tokens']:,} tokens, "
-        f"its target is {d['target_tokens']:,}"
-        for d in manifest["domains"]
-        if d["achieved_tokens"] < d["target_tokens"]
-    ]
-
-
-def finish_corpus(
-    corpus: str, manifest: dict[str, Any], formats: list[str], languages: list[str]
-) -> None:
+def finish_corpus(corpus: str, manifest: dict[str, Any]) -> None:
     """Write everything that readers expect beside the shards; the manifest comes last."""
     _remove_strangers(corpus, manifest)
-    if "arrow" in formats:
-        _write_huggingface(corpus, manifest)
-    if "webdataset" in formats:
-        _write_webdataset(corpus, manifest)
-    text = card.dataset_card(manifest, formats, languages)
-    storage.write_bytes(storage.join(corpus, "README.md"), text.encode())
+    beside = _beside(manifest)
+    # told first: who claims the folder after a crash must know what there may be
+    names = {"name": manifest["name"], "beside": sorted(beside)}
+    storage.write_json(storage.join(corpus, _OWNER), names)
+    for path, data in beside.items():
+        storage.write_bytes(storage.join(corpus, path), data)
     storage.write_json(storage.join(corpus, MANIFEST), manifest)
+
+
+def _owner_file(corpus: str) -> dict[str, Any] | None:
+    path = storage.join(corpus, _OWNER)
+    return dict(storage.read_json(path)) if storage.exists(path) else None
+
+
+def _beside(manifest: dict[str, Any]) -> dict[str, bytes]:
+    """Index files, blends and the card, by path."""
+    files = {
+        path: data
+        for module in FORMATS.values()
+        for split in SPLITS
+        for path, data in module.files_beside(split, manifest).items()
+    }
+    return files | {"README.md": card.dataset_card(manifest).encode()}
+
+
+def _folders() -> list[str]:
+    """Folders that shards of any format are in."""
+    paths = [
+        path for module in FORMATS.values() for s in SPLITS for path in module.shard_paths(s, 0, 1)
+    ]
+    return sorted({posixpath.dirname(path) for path in paths})
 
 
 def _remove_strangers(corpus: str, manifest: dict[str, Any]) -> None:
     """Remove shards of an older run, cut otherwise: readers that go by pattern would find them."""
-    wanted = {shard["path"] for shard in manifest["shards"]}
-    for folder in ("train", "wds"):
+    wanted = {file["path"] for shard in manifest["shards"] for file in (shard, *shard["also"])}
+    wanted |= {file["path"] for file in manifest["lineage"]}
+    samples = [
+        path for module in FORMATS.values() for s in SPLITS for path in module.shard_paths(s, 0, 1)
+    ]
+    shard = re.compile("|".join(re.sub(r"\d+", r"\\d+", re.escape(path)) for path in samples))
+    for folder in (lineage.FOLDER, *_folders()):
         for name in storage.list_names(storage.join(corpus, folder)):
             path = f"{folder}/{name}"
-            if _SHARD.fullmatch(path) and path not in wanted:
+            ours = shard.fullmatch(path) or (folder == lineage.FOLDER and lineage.is_lineage(name))
+            if ours and path not in wanted:
                 storage.remove(storage.join(corpus, path))
-
-
-def _names(manifest: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    return [shard for shard in manifest["shards"] if shard["format"] == name]
-
-
-def _write_huggingface(corpus: str, manifest: dict[str, Any]) -> None:
-    """The layout of ``datasets.load_from_disk``: all keys that it requires."""
-    files = [shard["path"].removeprefix("train/") for shard in _names(manifest, "arrow")]
-    state = {
-        "_data_files": [{"filename": name} for name in files],
-        "_fingerprint": manifest["recipe_fingerprint"],
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": "train",
-    }
-    features = {field.name: {"dtype": str(field.type), "_type": "Value"} for field in CORPUS}
-    features = {
-        name: kind | {"dtype": {"float": "float32"}.get(kind["dtype"], kind["dtype"])}
-        for name, kind in features.items()
-    }
-    storage.write_json(storage.join(corpus, "train/state.json"), state)
-    storage.write_json(storage.join(corpus, "train/dataset_info.json"), {"features": features})
-    storage.write_json(storage.join(corpus, "dataset_dict.json"), {"splits": ["train"]})
-
-
-def _write_webdataset(corpus: str, manifest: dict[str, Any]) -> None:
-    """``sizes.json`` (samples per tar) and the ``wids`` index."""
-    tars = [(shard["path"].removeprefix("wds/"), shard) for shard in _names(manifest, "webdataset")]
-    sizes = {name: shard["n_documents"] for name, shard in tars}
-    index = {
-        "wids_version": 1,
-        "name": manifest["name"],
-        "shardlist": [
-            {"url": name, "nsamples": shard["n_documents"], "filesize": shard["bytes"]}
-            for name, shard in tars
-        ],
-    }
-    storage.write_json(storage.join(corpus, "wds/sizes.json"), sizes)
-    storage.write_json(storage.join(corpus, "wds/index.json"), index)

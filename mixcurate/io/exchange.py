@@ -39,6 +39,7 @@ TRACE = pa.schema(
         pa.field("cell", pa.int32(), nullable=False),
         pa.field("copy", pa.int32(), nullable=False),
         pa.field("n_tokens", pa.int32(), nullable=False),
+        pa.field("missed", pa.int32()),  # tokens that a cut has missed; null where all is kept
         pa.field("shuffle", pa.uint64(), nullable=False),
     ]
 )

@@ -167,8 +167,6 @@ class ExchangePart:
         written = exchange.write_exchange(
             exchange_path(self.workdir, task.name), rows, shard[order], exchange.EXCHANGE
         )
-        is_cut = drawn.keep >= 0
-        missed = int(np.maximum(drawn.keep - tokens, 0)[is_cut].sum())
         traced = self._write_traces(task.name, drawn, tokens, shard[order])
         total = int(tokens.sum(dtype=np.int64))
         heartbeat.beat(len(order), total)
@@ -189,7 +187,6 @@ class ExchangePart:
                         written.segments, traced.segments, strict=True
                     )
                 ],
-                "cut": {"documents": int(is_cut.sum()), "missed_tokens": missed},
             },
         )
 
@@ -262,6 +259,7 @@ class ExchangePart:
         """Where the rows come from."""
         columns: dict[str, Any] = dict(drawn.made)
         columns["n_tokens"] = pa.array(tokens)
+        columns["missed"] = pa.array(drawn.keep - tokens, mask=drawn.keep < 0)
         columns["cell"] = columns["domain"]
         if self.cells is not None:
             columns["cell"] = pa.array(self.cells.read(self.workdir, part)[drawn.rows])

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mixcurate.io import exchange, lineage, storage
 from mixcurate.io.workdir import Heartbeat, Output, TaskResult, Workdir
@@ -66,10 +67,10 @@ class WriteTraced:
 
 
 def _sums(rows: pa.Table) -> dict[str, dict[str, list[int]]]:
-    """Per cell and language: copies, tokens, tokens of first copies."""
+    """Per cell and language: copies, tokens, tokens of first copies; per cell what was cut."""
     tokens = rows.column("n_tokens").to_numpy().astype(np.int64)
     first = tokens * (rows.column("copy").to_numpy() == 0)
-    result: dict[str, dict[str, list[int]]] = {}
+    result: dict[str, dict[str, list[int]]] = {"cut": _cuts(rows)}
     for by in _GROUPS:
         values = rows.column(by).combine_chunks().dictionary_encode()
         codes, names = values.indices.to_numpy(), values.dictionary.to_pylist()
@@ -78,3 +79,13 @@ def _sums(rows: pa.Table) -> dict[str, dict[str, list[int]]]:
             np.add.at(sums[:, column], codes, amount)
         result[by] = {str(name): row for name, row in zip(names, sums.tolist(), strict=True)}
     return result
+
+
+def _cuts(rows: pa.Table) -> dict[str, list[int]]:
+    """Per cell: copies that were cut, tokens that the cuts have missed."""
+    cut = rows.filter(pc.is_valid(rows.column("missed")))
+    cells, missed = (cut.column(name).to_numpy() for name in ("cell", "missed"))
+    return {
+        str(cell): [int((cells == cell).sum()), int(missed[cells == cell].sum())]
+        for cell in np.unique(cells).tolist()
+    }
