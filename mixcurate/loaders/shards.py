@@ -140,7 +140,7 @@ class CorpusShards:
         return whole.take(pa.array(np.argsort(places)))
 
     def numbers(self, shard: int, groups: Groups) -> tuple[Int32Array, Int32Array]:
-        """Group (-1 for another) and tokens of each row of a shard, int32 ``[n]`` each."""
+        """Group and tokens of each row of a shard, int32 ``[n]`` each."""
         found = self._shard(shard)
         if found.groups is None or found.tokens is None:
             wanted = [groups.column, "n_tokens"]
@@ -148,7 +148,10 @@ class CorpusShards:
             table = pa.Table.from_batches(batches)
             column = table.column(0)
             values = pa.array(groups.values, column.type)
-            codes = pc.index_in(column, value_set=values).fill_null(-1)
+            codes = pc.index_in(column, value_set=values)
+            if codes.null_count:
+                strange = column.filter(codes.is_null())[0].as_py()
+                raise self._damaged(shard, f"{groups.column} {strange!r} is not in the manifest")
             found.groups = codes.to_numpy().astype(np.int32)
             found.tokens = table.column(1).to_numpy().astype(np.int32)
         return found.groups, found.tokens
@@ -191,11 +194,11 @@ class CorpusShards:
         try:
             batches = list(pa.ipc.open_stream(pa.memory_map(path)))
             batches = [batch for batch in batches if batch.num_rows]
-        except (pa.ArrowException, OSError) as error:
+            lacking = _lacking(batches[0].schema) if batches else []
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(number, str(error)) from error
-        lacking = set(CORPUS.names) - set(batches[0].schema.names) if batches else set()
         if lacking:
-            raise self._damaged(number, f"it lacks columns {', '.join(sorted(lacking))}")
+            raise self._damaged(number, f"it lacks columns {', '.join(lacking)}")
         rows = np.array([batch.num_rows for batch in batches], np.int64)
         if rows.sum() != entry["n_documents"]:
             expected = f"expected {entry['n_documents']:,} documents, found {rows.sum():,}"
@@ -227,6 +230,14 @@ class CorpusShards:
         except FileNotFoundError as error:
             raise self._damaged(number, "it is missing") from error
         return local
+
+
+def _lacking(schema: pa.Schema) -> list[str]:
+    """Columns of a corpus that are not there, or of another type."""
+    kinds = dict(zip(schema.names, schema.types, strict=True))
+    return [
+        f"{field.name} ({field.type})" for field in CORPUS if kinds.get(field.name) != field.type
+    ]
 
 
 def _rows(batch: pa.RecordBatch, rows: Int64Array) -> pa.RecordBatch:
