@@ -26,6 +26,16 @@ DATA_FOLDERS = {
     "materialize": "_stages/materialize",
 }
 
+#: What the stages up to score leave, besides what is in ``_stages``.
+_EARLIER = frozenset(
+    {"documents", "embeddings", "assignments", "scores", "contamination", "centroids.npy"}
+    | {"clusters.parquet", "domains.parquet", "domains.yaml", "domain_map.parquet"}
+    | {"map.parquet", "drift.json", "classifier.safetensors"}
+)
+
+#: Folders of ``_stages`` that the stages after score write.
+_LATER_STAGES = frozenset({"plan", "select", "exchange", "materialize", "preference"})
+
 
 @dataclasses.dataclass(frozen=True)
 class Output:
@@ -98,12 +108,21 @@ class Success:
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
-    """Paths and commits under one workdir. Plain strings, so that it can travel to workers."""
+    """Paths and commits under one workdir. Plain strings, so that it can travel to workers.
+
+    Attributes:
+        root: its folder.
+        below: the folder of another workdir whose stages up to score count as this one's: all that
+            they have left is found there, and is only read.
+    """
 
     root: str
+    below: str | None = None
 
     def path(self, *parts: str) -> str:
-        """A path inside the workdir."""
+        """A path inside the workdir, or inside the one below if a stage up to score writes it."""
+        if self.below is not None and _is_earlier(join(*parts).split("/")):
+            return join(self.below, *parts)
         return join(self.root, *parts)
 
     @property
@@ -177,6 +196,13 @@ class Workdir:
         storage.remove(self.success_path(stage))
         for folder in (DATA_FOLDERS[stage], "rejected", f"_stages/{stage}/tasks", "_stages"):
             storage.remove_temporaries(self.path(folder))
+
+
+def _is_earlier(names: list[str]) -> bool:
+    """Whether a stage up to score writes this path."""
+    if names[0] == "_stages" and len(names) > 1:
+        return names[1] not in _LATER_STAGES
+    return names[0] in _EARLIER
 
 
 class Heartbeat:

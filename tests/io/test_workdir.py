@@ -170,3 +170,35 @@ def test_a_heartbeat_is_silent_on_a_remote_workdir(monkeypatch):
     heartbeat.beat(10, 100)
     heartbeat.stop()
     assert storage.glob(workdir.root) == []
+
+
+def test_earlier_stages_may_be_those_of_another_workdir(tmp_path):
+    parent = Workdir(str(tmp_path / "parent"))
+    result = run(parent, "a")
+    parent.write_success("ingest", Success("f1", [Part("a", 3, 70, "d")], 5, 3, 70, {}, 1.5))
+    workdir = Workdir(str(tmp_path / "proxy"), below=parent.root)
+    assert workdir.success("ingest") == parent.success("ingest")
+    assert workdir.committed("ingest") == {"a": result}
+    assert workdir.is_whole(result)
+    for stage in ("ingest", "embed", "cluster", "score"):
+        assert workdir.part(stage, "a") == parent.part(stage, "a")
+        assert workdir.tasks_folder(stage) == parent.tasks_folder(stage)
+    assert workdir.centroids == parent.centroids
+    for name in ("domains.parquet", "_stages/score/pool.json", "_stages/diversity/note.json"):
+        assert workdir.path(name) == workdir.path(*name.split("/")) == parent.path(name)
+
+
+def test_what_later_stages_write_is_never_in_the_workdir_below(tmp_path):
+    parent = Workdir(str(tmp_path / "parent"))
+    workdir = Workdir(str(tmp_path / "proxy"), below=parent.root)
+    for name in ("plan.json", "recipe.yaml", "metrics.json", "corpus", "_stages", "report.html"):
+        assert workdir.path(name) == f"{workdir.root}/{name}"
+    for stage in ("plan", "materialize"):
+        assert workdir.success_path(stage).startswith(workdir.root)
+        assert workdir.rejected(stage, "a").startswith(workdir.root)
+    for stage in ("plan", "select", "exchange", "materialize"):
+        assert workdir.tasks_folder(stage).startswith(workdir.root)
+    workdir.clear_success("plan")
+    workdir.write_success("plan", Success("f1", [], 0, 0, 0, {}, 0.0))
+    assert parent.success("plan") is None
+    assert not storage.exists(parent.root)
