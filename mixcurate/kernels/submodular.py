@@ -119,7 +119,8 @@ def _facility_location(similarity: Float64Array) -> Float64Array:
     covered = np.zeros(len(similarity))
 
     def exact(rows: IntArray) -> Float64Array:
-        return np.maximum(similarity[rows] - covered, 0).sum(axis=1)
+        added: Float64Array = np.maximum(similarity[rows] - covered, 0).sum(axis=1)
+        return added
 
     gains = np.empty(len(similarity))
     bounds = np.full(len(similarity), np.finfo(np.float64).max)

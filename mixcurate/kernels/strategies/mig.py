@@ -91,7 +91,8 @@ def greedy_pieces(brings: Float64Array, n: int, room: Int64Array, power: float) 
     bounds = np.where(room > 0, np.finfo(np.float64).max, -np.inf)
 
     def exact(units: npt.NDArray[np.intp]) -> Float64Array:
-        return (brings[units] * slope).sum(axis=1)
+        gains: Float64Array = (brings[units] * slope).sum(axis=1)
+        return gains
 
     for _ in range(min(n, int(room.sum()))):
         best, _ = best_of_bounds(bounds, exact)

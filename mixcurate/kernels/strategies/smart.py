@@ -26,9 +26,9 @@ def shares(facts: Facts, params: MixtureParams) -> Shares:
     similarity = likeness(facts.centroids[have])
     gains = np.maximum(greedy_gains(similarity, smart.function, smart.penalty), -1.0)
     powers = 1 + gains + np.square(gains) / 2
-    asked = np.rint(powers / powers.sum() * 2.0**40)  # the last digits are the processor's
-    asked *= facts.budget / asked.sum()
-    limit = facts.tokens[have] * facts.max_epochs
+    steady = np.rint(powers / powers.sum() * 2.0**40)  # the last digits are the processor's
+    asked = (steady * (facts.budget / steady.sum())).astype(np.float64)
+    limit = (facts.tokens[have] * facts.max_epochs).astype(np.float64)
     given = fill_evenly(asked, limit)
     found = np.zeros(len(facts.tokens))
     found[have] = given / given.sum()
