@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mixcurate.io import storage
+from mixcurate.io import partfiles, storage
 
 #: ``lineage/part-*.parquet``: one row for each row of a shard, in its order.
 LINEAGE = pa.schema(
@@ -34,7 +36,9 @@ LINEAGE = pa.schema(
 
 FOLDER = "lineage"
 _NAME = re.compile(r"part-\d{5,}\.parquet")
-_BATCH_ROWS = 65_536
+
+#: Rows that are read at once.
+_ROWS = 65_536
 
 
 def lineage_path(part: int) -> str:
@@ -86,3 +90,53 @@ def write_lineage(corpus: str, part: int, rows: pa.Table, split: str, shard: int
     storage.write_bytes(storage.join(corpus, path), data)
     digest = hashlib.sha256(data).hexdigest()
     return {"path": path, "rows": n, "bytes": len(data), "sha256": digest}
+
+
+def read_lineage(corpus: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of the lineage of a corpus, in the order of its shards, in batches."""
+    for name in sorted(storage.list_names(storage.join(corpus, FOLDER))):
+        if is_lineage(name):
+            yield from partfiles.iter_batches(storage.join(corpus, FOLDER, name), columns, _ROWS)
+
+
+def find(corpus: str, document: str) -> list[dict[str, Any]]:
+    """Where a document stands in a corpus, and where it comes from.
+
+    Args:
+        corpus: its folder.
+        document: the id.
+
+    Returns:
+        A row of ``LINEAGE`` for each copy; none if the document was not drawn.
+    """
+    found: list[dict[str, Any]] = []
+    for batch in read_lineage(corpus, LINEAGE.names):
+        mine = batch.filter(pc.equal(batch.column("id"), document))
+        found += mine.to_pylist()
+    return found
+
+
+def check_lineage(corpus: str, manifest: dict[str, Any]) -> list[str]:
+    """One sentence for each file of the lineage that is not as the manifest has it.
+
+    Rows are not compared with those of the shards: their number is, and the files' bytes.
+    """
+    documents = {(s["split"], s["shard"]): s["n_documents"] for s in manifest["shards"]}
+    listed = {(entry["split"], entry["shard"]): entry for entry in manifest.get("lineage", [])}
+    problems = [
+        f"{FOLDER}: expected a file for shard {shard} of {split}, found none"
+        for split, shard in sorted(documents.keys() - listed.keys())
+        if listed
+    ]
+    for place, entry in sorted(listed.items()):
+        path = storage.join(corpus, entry["path"])
+        if not is_lineage(entry["path"].removeprefix(f"{FOLDER}/")):
+            problems.append(f"{entry['path']!r} is no name of a file of the lineage")
+        elif not storage.exists(path):
+            problems.append(f"{entry['path']} is missing, expected {entry['bytes']:,} bytes")
+        elif hashlib.sha256(data := storage.read_bytes(path)).hexdigest() != entry["sha256"]:
+            problems.append(f"{entry['path']}: expected sha256 {entry['sha256']}, found another")
+        elif (rows := pq.read_metadata(io.BytesIO(data)).num_rows) != documents.get(place):
+            wanted = documents.get(place)
+            problems.append(f"{entry['path']}: expected {wanted} documents, found {rows:,}")
+    return problems
