@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mixcurate.io.blend_files import blend_files
 from mixcurate.io.corpus import TokenParams
 from mixcurate.io.shard_formats.base import TokenOptions
 from mixcurate.io.shard_formats.nanotron import metric
@@ -38,7 +39,10 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A corpus for each of the options, so that a reader is loaded but once."""
     folder = tmp_path_factory.mktemp("corpora")
     for name, options in OPTIONS.items():
-        write_corpus(str(folder / name), options)
+        manifest = write_corpus(str(folder / name), options) | {"domains": []}
+        (folder / name / "mixture").mkdir()
+        for path, data in blend_files(manifest).items():
+            (folder / name / path).write_bytes(data)
     return str(folder)
 
 
@@ -49,10 +53,14 @@ def by_megatron(corpora: str) -> list[dict[str, Any]]:
 import warnings
 warnings.simplefilter("ignore")
 from megatron.core.datasets.indexed_dataset import DType, IndexedDataset
+from megatron.core.datasets.utils import get_blend_from_list
 for name, vocabulary in (("bytes", 300), ("packed", 131072), ("whole", 131072)):
-    for shard in (0, 1):
-        data = IndexedDataset(f"{folder}/{name}/megatron/train-0000{shard}-of-00002")
-        emit({"name": name, "shard": shard, "documents": data.document_indices,
+    words = open(f"{folder}/{name}/mixture/megatron_blend.txt").read().split()
+    prefixes, weights = get_blend_from_list(words)
+    counts = json.load(open(f"{folder}/{name}/mixture/megatron_sequences.json"))
+    for shard, prefix in enumerate(prefixes):
+        data = IndexedDataset(f"{folder}/{name}/{prefix}", sequences_per_dataset=counts[prefix])
+        emit({"name": name, "shard": shard, "weight": weights[shard], "documents": data.document_indices,
               "ids": [data[i].tolist() for i in range(len(data))],
               "stored": data.index.dtype.__name__,
               "wanted": DType.optimal_dtype(vocabulary).__name__})
@@ -65,6 +73,8 @@ for name, vocabulary in (("bytes", 300), ("packed", 131072), ("whole", 131072)):
 def test_megatron_core_reads_every_sequence(by_megatron: list[dict[str, Any]], name: str) -> None:
     mine = [row for row in by_megatron if row["name"] == name]
     assert [row["shard"] for row in mine] == [0, 1]
+    tokens = [sum(map(len, row["ids"])) for row in mine]
+    assert [row["weight"] for row in mine] == pytest.approx([n / sum(tokens) for n in tokens])
     for row in mine:
         expected = packed(shard_rows(row["shard"]), OPTIONS[name], row["shard"])
         assert row["ids"] == expected
