@@ -14,7 +14,8 @@ from mixcurate.errors import RequestError
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import DATA_FOLDERS, Workdir
 from pipelines.explain_find import Place, find
-from pipelines.explain_weight import copies_of, drawn_of, weight_of
+from pipelines.explain_plan import drawn_of
+from pipelines.explain_weight import copies_of, weight_of
 
 #: Characters of the text that are shown.
 _CHARACTERS = 600
@@ -201,7 +202,7 @@ def _corpus(workdir: Workdir, plan: Section, found: Section) -> Section | None:
     done = workdir.success("materialize")
     if done is None:
         return None
-    if done.tokens != plan["tokens"]:
+    if done.tokens != sum(one["tokens"] for one in plan["ranges"]):
         found["notes"].append(
             f"the corpus in {done.details.get('corpus')} was written of an earlier plan; "
             f"run mixcurate materialize to write this one"
@@ -217,6 +218,8 @@ def _verdict(found: Section) -> str:
         detail = f" ({first['detail']})" if first["detail"] else ""
         return f"dropped by {first['stage']}: {first['reason']}{detail}"
     if found["plan"] is not None:
+        if found["plan"]["held_out"]:
+            return "held out of the corpus's shards for training"
         times: int = found["plan"]["stored"]
         return f"drawn {times} time" + "s" * (times != 1)
     if found["copies"] is not None:

@@ -216,30 +216,41 @@ def _expected(section: Section) -> str:
 
 def _plan(section: Section) -> Iterator[str]:
     yield _fact("strategy", section["strategy"])
+    if section["outside"] is not None:
+        where = "it goes to the holdout" if section["held_out"] else "it is not drawn"
+        yield _fact("outside", f"{section['outside']}: {where}")
+        return
+    cell, unit = section["cell"], section["by"][0] if len(section["by"]) == 1 else "cell"
     yield _fact(
-        "domain",
-        f"{section['domain']}: {section['share']:.4%} of the tokens, {section['tokens']:,} drawn "
-        f"for {section['target_tokens']:,}, {_number(section['epochs'])} epochs",
+        unit,
+        f"{cell['name']}: {cell['share']:.4%} of the tokens, {cell['tokens']:,} drawn "
+        f"for {cell['target_tokens']:,}, {_number(cell['epochs'])} epochs",
     )
-    if not section["weighted"]:
-        yield "  this strategy draws the documents of a domain alike: its weight is not used"
+    if section["method"] == "alike":
+        yield f"  this strategy draws the documents of a {unit} alike: its weight is not used"
     if section["licence_factor"] != 1:
         yield f"  its licence has the factor {_number(section['licence_factor'])}: another hash"
-    yield _fact(
-        "threshold", f"{_number(section['threshold'])}: a copy with a key up to it is drawn"
-    )
+    limits = section["thresholds"]
+    for limit in limits:
+        where = "" if len(limits) == 1 else f" in phase {limit['phase']}"
+        yield _fact(
+            "threshold", f"{_number(limit['key'])}: a copy with a key up to it is drawn{where}"
+        )
     for one in section["keys"]:
         verb = "drawn" if one["drawn"] else "not drawn"
+        where = f" in phase {one['phase']}" if one["drawn"] and len(limits) > 1 else ""
         yield (
-            f"  key of copy {one['copy']} = {_key(section, one['copy'])} = "
-            f"{_number(one['key'])}: {verb}"
+            f"  key of copy {one['copy']} = {_key(section, one)} = "
+            f"{_number(one['key'])}: {verb}{where}"
         )
     yield f"  copies = {section['computed']} {_stored(section)}"
 
 
-def _key(section: Section, copy: int) -> str:
+def _key(section: Section, one: Section) -> str:
     """How the key of a copy follows from the hash and the weight."""
-    value, weight = _number(section["hash"]), _number(section["weight"])
+    copy, value, weight = one["copy"], _number(one["hash"]), _number(section["weight"])
+    if section["method"] == "top":
+        return f"{copy} - {weight}"
     if section["method"] == "gumbel":
         return f"{copy - 1} + s / (1 + s) with s = -log(1 - {value}) / {weight}"
     if section["method"] == "soft_cap":

@@ -1,4 +1,4 @@
-"""How often a document is drawn: its weight, the hash that rounds its copies, the plan's draw."""
+"""The weight of a document, and the hash that rounds its copies."""
 
 from __future__ import annotations
 
@@ -11,22 +11,14 @@ import pyarrow as pa
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
-from mixcurate.kernels import draw, hashing, licences
+from mixcurate.kernels import hashing
 from mixcurate.kernels.allocation import CopyRule, Scale
-from mixcurate.kernels.draw import Pool, Threshold
 from mixcurate.kernels.weights import RANK_BINS
-from pipelines.explain_find import Place
 
 Float64Array = npt.NDArray[np.float64]
 
 #: What the hash is for, as score and plan name it.
 PURPOSE = "draw"
-
-#: Most copies of a document where only its weight bounds them, as in the plan.
-_NO_LIMIT = 1 << 30
-
-#: Copies whose keys are shown.
-_MOST = 12
 
 Section = dict[str, Any]
 
@@ -108,7 +100,7 @@ def copies_of(pool: Section, weight: Section, whole_id: str, seed: int, stored: 
         seed: of the recipe.
         stored: copies in ``scores/``.
     """
-    rule = _rule(pool)
+    rule = rule_of(pool)
     key = hashing.uniform_keys(pa.array([whole_id]), seed, PURPOSE)
     scale = Scale(weight["scale"], weight["whole"])
     expected = rule.expected(np.array([weight["stored"]]), scale)
@@ -129,67 +121,7 @@ def copies_of(pool: Section, weight: Section, whole_id: str, seed: int, stored: 
     }
 
 
-def _rule(pool: Section) -> CopyRule:
+def rule_of(pool: Section) -> CopyRule:
+    """How the score stage made copies of weights."""
     cap = pool["max_epochs"]
     return CopyRule(pool["method"], pool["penalty"], math.inf if cap is None else float(cap))
-
-
-def drawn_of(
-    workdir: Workdir, place: Place, found: Section, plan: Section, mixture: Section
-) -> Section:
-    """The plan's draw: the keys of the document's copies against its domain's threshold.
-
-    Args:
-        workdir: of the job.
-        place: of the document.
-        found: the sections before.
-        plan: ``plan.json``.
-        mixture: of the recipe.
-    """
-    domain = plan["domains"][found["cluster"]["domain"]]
-    weighted = plan["strategy"] == "samplemix"
-    pool = None if found["weight"] is None else found["copies"]
-    rule = _rule(pool) if weighted and pool is not None else CopyRule()
-    weight = found["weight"]["stored"] if weighted and pool is not None else 1.0
-    key = hashing.uniform_keys(pa.array([place.id]), plan["seed"], PURPOSE)
-    factor = 1.0
-    if mixture.get("licences"):
-        licence = pa.array([found["document"]["licence"]], pa.string())
-        factors = licences.factors(licence, mixture["licences"])
-        key, factor = draw.prefer(key, factors), float(factors[0])
-    limit = Threshold(**domain["threshold"])
-    one = Pool(np.zeros(1, np.int32), np.ones(1, np.int64), np.array([weight]), key, rule)
-    most = _NO_LIMIT if weighted else math.ceil(mixture.get("max_epochs") or 1)
-    drawn = len(draw.drawn(one, [limit], most)[0])
-    keys = [
-        {"copy": copy, "key": float(rule.keys_of_copies(one.weight, key, copy)[0][0])}
-        | {"drawn": copy <= drawn}
-        for copy in range(1, min(drawn + 1, most, _MOST) + 1)
-    ]
-    return {
-        "strategy": plan["strategy"],
-        "weighted": weighted,
-        "domain": domain["name"],
-        "share": domain["share"],
-        "target_tokens": domain["target_tokens"],
-        "tokens": domain["tokens"],
-        "epochs": domain["epochs"],
-        "threshold": limit.key,
-        "weight": weight,
-        "hash": float(hashing.unit_interval(key)[0]),
-        "licence_factor": factor,
-        "method": rule.method,
-        "penalty": rule.penalty,
-        "keys": keys,
-        "computed": drawn,
-        "stored": _selected(workdir, place),
-    }
-
-
-def _selected(workdir: Workdir, place: Place) -> int:
-    """How many copies of the document the plan has selected."""
-    path = workdir.path("_stages", "select", "selection", f"part-{place.part}.parquet")
-    if not storage.exists(path):
-        return 0
-    rows = partfiles.read_table(path, ["row"]).column("row").to_numpy()
-    return int((rows == place.row).sum())

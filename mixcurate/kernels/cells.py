@@ -86,6 +86,15 @@ class Partition:
             return f"domain {value} ({name!r})"
         return f"{SEPARATOR.join(self.levels)} {name!r}"
 
+    @property
+    def units(self) -> str:
+        """What cells are called in a message: ``domains``, ``sources``, or ``cells`` of a tree."""
+        return self.units_of(self.levels[0]) if len(self.levels) == 1 else "cells"
+
+    def units_of(self, level: str) -> str:
+        """The plural of a level."""
+        return f"{level}s"
+
     def values(self, level: str) -> list[Value]:
         """The different values of a level, in rising order."""
         place = self.levels.index(level)

@@ -1,8 +1,8 @@
 """Select: turn token targets into the documents that are drawn, exactly, in two narrow passes.
 
-Of each part only ids, tokens, clusters and weights are read. The first pass counts tokens per
-leading bits of the draw key, the second collects the one bin a target falls in; then every part
-knows by itself which of its copies are drawn (``mixcurate.kernels.draw``).
+Of each part only ids, tokens, cells and weights are read. The first pass counts tokens per leading
+bits of the draw key, the second collects the few bins that targets fall in; then every part knows
+by itself which of its copies are drawn (``mixcurate.kernels.draw``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
 from mixcurate.kernels import draw, hashing, licences
 from mixcurate.kernels.allocation import CopyRule
-from mixcurate.kernels.draw import Boundary, Pool, Threshold
+from mixcurate.kernels.draw import Pool, Thresholds
+from mixcurate.transforms.cells import CellsOf, Members, read_members
 from mixcurate.transforms.pool import DRAW
+from mixcurate.transforms.select_counts import counts_of
 from mixcurate.transforms.tasks import RunTask, Task, create
 
 SELECT = "select"
@@ -36,22 +38,41 @@ class DrawPlan:
     """What every worker knows of the draw.
 
     Attributes:
-        targets: tokens per domain.
-        most: per domain, a key that no drawn copy exceeds.
+        cells: the cell of each document, and which can be drawn.
+        goals: int64 ``[n_cells, phases]``, tokens by the end of each phase.
+        most: float64 ``[n_cells]``, a key that no drawn copy exceeds.
+        largest: int64 ``[n_cells]``, tokens of the largest document.
         max_copies: most copies of one document.
         rule: how weights become copies; None draws all documents alike.
         bits: leading mantissa bits of a histogram bin.
-        seed: of the draw and the shuffle.
         licences: factors of licences, as in the recipe.
+        exact: whether the last document of each cell and phase is cut.
     """
 
-    targets: list[int]
-    most: list[float]
+    cells: CellsOf
+    goals: npt.NDArray[np.int64]
+    most: npt.NDArray[np.float64]
+    largest: npt.NDArray[np.int64]
     max_copies: int
     rule: CopyRule | None
     bits: int
-    seed: int
     licences: dict[str, float] = dataclasses.field(default_factory=dict)
+    exact: bool = False
+
+    @property
+    def seed(self) -> int:
+        """Of the draw and the shuffle."""
+        return self.cells.membership.seed
+
+    @property
+    def phases(self) -> int:
+        """How many phases; the holdout is the range after them."""
+        return int(self.goals.shape[1])
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What bounds the copies that are looked at."""
+        return {"most": self.most, "max_copies": self.max_copies, "bits": self.bits}
 
 
 def selection_path(workdir: Workdir, part: str) -> str:
@@ -59,39 +80,60 @@ def selection_path(workdir: Workdir, part: str) -> str:
     return workdir.path("_stages", SELECT, "selection", f"part-{part}.parquet")
 
 
-def read_pool(workdir: Workdir, part: str, plan: DrawPlan) -> tuple[Pool, pa.Table]:
-    """The pool of one part, and its documents' id and size columns."""
-    assigned = partfiles.read_table(workdir.part("cluster", part), ["domain"])
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One part as the draw reads it: its pool, its documents' id and sizes, and who is in it."""
+
+    pool: Pool
+    documents: pa.Table
+    members: Members
+
+
+def read_part(workdir: Workdir, part: str, plan: DrawPlan) -> Part:
+    """Read a part for the draw."""
     documents = partfiles.read_table(workdir.part("ingest", part), _COLUMNS)
-    domain = assigned.column("domain").to_numpy()
-    if plan.rule is not None:
-        scores = partfiles.read_table(workdir.part("score", part), ["weight"])
-        weight = scores.column("weight").to_numpy().astype(np.float64)
-    else:
-        weight = np.ones(len(domain))
+    members = read_members(workdir, part, plan.cells.membership)
+    cell = plan.cells.read(workdir, part)
     ids = documents.column("id").combine_chunks()
-    tokens = documents.column("n_tokens").to_numpy().astype(np.int64)
-    keys = hashing.uniform_keys(ids, plan.seed, DRAW)
+    factor = None
     if plan.licences:
-        found = documents.column("licence").combine_chunks()
-        keys = draw.prefer(keys, licences.factors(found, plan.licences))
-    return Pool(domain, tokens, weight, keys, plan.rule or CopyRule()), documents
+        factor = licences.factors(documents.column("licence").combine_chunks(), plan.licences)
+    pool = Pool(
+        cell=cell,
+        tokens=documents.column("n_tokens").to_numpy().astype(np.int64),
+        weight=_weights(workdir, part, plan.rule, len(cell)),
+        key=hashing.uniform_keys(ids, plan.seed, DRAW),
+        rule=plan.rule or CopyRule(),
+        factor=factor,
+        fresh=plan.rule is None or plan.rule.method == "top",
+    )
+    return Part(pool, documents, members)
+
+
+def _weights(workdir: Workdir, part: str, rule: CopyRule | None, n: int) -> npt.NDArray[np.float64]:
+    """What the rule goes by: float64 ``[n]``."""
+    if rule is None:
+        return np.ones(n)
+    if rule.method == "top":
+        from mixcurate.transforms.preference import preference_path
+
+        table = partfiles.read_table(preference_path(workdir, part), ["preference"])
+    else:
+        table = partfiles.read_table(workdir.part("score", part), ["weight"])
+    weights: npt.NDArray[np.float64] = table.column(0).to_numpy().astype(np.float64)
+    return weights
 
 
 class Histogram(beam.DoFn):
-    """Tokens per domain and leading bits of the draw key in one part."""
+    """Tokens per cell and leading bits of the draw key in one part."""
 
     def __init__(self, workdir: Workdir, plan: DrawPlan) -> None:
         self._workdir, self._plan = workdir, plan
 
     def process(self, part: str) -> Iterator[bytes]:
         """Yield ``BIN`` records as bytes."""
-        plan = self._plan
-        pool, _ = read_pool(self._workdir, part, plan)
-        bins = draw.histogram(
-            pool, most=np.array(plan.most), max_copies=plan.max_copies, bits=plan.bits
-        )
-        yield bins.tobytes()
+        pool = read_part(self._workdir, part, self._plan).pool
+        yield draw.histogram(pool, **self._plan.limits).tobytes()
 
 
 def merge_bins(pieces: Iterable[bytes]) -> bytes:
@@ -100,48 +142,59 @@ def merge_bins(pieces: Iterable[bytes]) -> bytes:
     return draw.merge_histograms(empty + [np.frombuffer(p, draw.BIN) for p in pieces]).tobytes()
 
 
+def find_wanted(bins: bytes, plan: DrawPlan) -> bytes:
+    """The bins that thresholds may lie in, as bytes."""
+    return draw.wanted_bins(
+        np.frombuffer(bins, draw.BIN),
+        plan.goals,
+        slack=plan.largest if plan.exact else None,
+        label=plan.cells.partition.label,
+    ).tobytes()
+
+
 class Candidates(beam.DoFn):
-    """The copies of one part that lie in the bin of their domain's target."""
+    """The copies of one part that lie in the bins that targets fall in."""
 
     def __init__(self, workdir: Workdir, plan: DrawPlan) -> None:
         self._workdir, self._plan = workdir, plan
 
-    def process(self, part: str, bins: bytes) -> Iterator[tuple[int, bytes]]:
+    def process(self, part: str, wanted: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield (0, ``CANDIDATE`` records as bytes): they all meet in one place."""
-        plan = self._plan
-        pool, _ = read_pool(self._workdir, part, plan)
-        found = draw.candidates(
-            pool,
-            _boundaries(bins, plan),
-            most=np.array(plan.most),
-            max_copies=plan.max_copies,
-            bits=plan.bits,
-        )
-        yield 0, found.tobytes()
+        pool = read_part(self._workdir, part, self._plan).pool
+        records = np.frombuffer(wanted, draw.WANTED)
+        yield 0, draw.candidates(pool, records, **self._plan.limits).tobytes()
 
 
 class FindThresholds(beam.DoFn):
-    """The last drawn copy of each domain."""
+    """The last drawn copy of each cell and phase."""
 
     def __init__(self, plan: DrawPlan) -> None:
         self._plan = plan
 
-    def process(
-        self, element: tuple[int, Iterable[bytes]], bins: bytes
-    ) -> Iterator[list[Threshold]]:
-        """Yield one threshold per domain."""
+    def process(self, element: tuple[int, Iterable[bytes]], wanted: bytes) -> Iterator[Thresholds]:
+        """Yield the thresholds."""
+        plan = self._plan
         found = np.concatenate([np.frombuffer(piece, draw.CANDIDATE) for piece in element[1]])
-        targets = np.array(self._plan.targets)
-        yield draw.thresholds(_boundaries(bins, self._plan), found, targets)
+        records = np.frombuffer(wanted, draw.WANTED)
+        yield draw.thresholds(records, found, plan.goals, bits=plan.bits, exact=plan.exact)
 
 
-def _boundaries(bins: bytes, plan: DrawPlan) -> dict[int, Boundary]:
-    return draw.boundaries(np.frombuffer(bins, draw.BIN), np.array(plan.targets))
+#: A row a copy: its document's row in the part, which copy it is, the range of shards it goes to,
+#: its place in the shuffle, and how many tokens are kept of it (null: all).
+SELECTION = pa.schema(
+    [
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("copy", pa.int32(), nullable=False),
+        pa.field("range", pa.uint8(), nullable=False),
+        pa.field("shuffle", pa.uint64(), nullable=False),
+        pa.field("keep_tokens", pa.int32()),
+    ]
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class SelectPart:
-    """Write the drawn copies of one part, and count them per domain."""
+    """Write the drawn copies of one part and its held out documents, and count them."""
 
     workdir: Workdir
     plan: DrawPlan
@@ -149,85 +202,94 @@ class SelectPart:
 
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
         """Draw, given the thresholds in the task's payload."""
-        plan = self.plan
-        pool, documents = read_pool(self.workdir, task.name, plan)
-        rows, copies = draw.drawn(pool, task.payload["thresholds"], plan.max_copies)
-        ids = documents.column("id").combine_chunks()
-        shuffle = np.zeros(len(rows), np.uint64)
-        for copy in np.unique(copies).tolist():
-            mine = copies == copy
-            keys = hashing.uniform_keys(ids, plan.seed, f"shuffle copy {copy}")
-            shuffle[mine] = keys[rows[mine]]
+        part = read_part(self.workdir, task.name, self.plan)
+        selection = self._select(part, task.payload["thresholds"])
         path = selection_path(self.workdir, task.name)
-        table = pa.table({"row": rows, "copy": copies, "shuffle": shuffle})
-        partfiles.write_table(path, table)
+        partfiles.write_table(path, selection)
         outputs = [self.workdir.output(path)]
-        drawn = np.zeros(len(pool.domain), bool)
-        drawn[rows] = True
-        left = np.flatnonzero((pool.domain >= 0) & ~drawn)
-        rejected = self._not_drawn(task.name, left)
+        rejected = self._rejected(task.name, part, selection.column("row").to_numpy())
         if rejected:
             rejected_path = self.workdir.rejected(PLAN, task.name)
             partfiles.write_rejected(rejected_path, rejected)
             outputs.append(self.workdir.output(rejected_path))
         reasons, sizes = partfiles.tally(rejected)
-        n_bytes = documents.column("n_bytes").to_numpy()
-        heartbeat.beat(int(drawn.sum()), int(pool.tokens[rows].sum()))
+        assigned = partfiles.read_table(self.workdir.part("cluster", task.name), ["domain"])
+        domain = assigned.column("domain").to_numpy()
+        counts = counts_of(selection, part.pool, domain, part.documents, self.plan.phases)
+        taken = len(np.unique(selection.column("row").to_numpy()))
+        tokens = sum(numbers[1] for numbers in counts["ranges"])
+        heartbeat.beat(taken, tokens)
         return TaskResult(
             task=task.name,
             fingerprint=task.fingerprint,
             outputs=outputs,
-            documents_in=int((pool.domain >= 0).sum()),
-            documents_out=int(drawn.sum()),
-            tokens=int(pool.tokens[rows].sum()),
+            documents_in=int((domain >= 0).sum()),
+            documents_out=taken,
+            tokens=tokens,
             rejected=reasons,
             rejected_sizes=sizes,
-            details={
-                "copies": len(rows),
-                "bytes": int(n_bytes[rows].sum()),
-                "domains": _per_domain(pool, rows, drawn),
-            },
+            details=counts,
         )
 
-    def _not_drawn(self, part: str, rows: npt.NDArray[np.intp]) -> list[dict[str, object]]:
-        if not len(rows):
+    def _select(self, part: Part, thresholds: Thresholds) -> pa.Table:
+        """The drawn copies, and the held out documents after the last phase."""
+        plan = self.plan
+        found = draw.drawn(part.pool, thresholds, plan.max_copies)
+        held = np.flatnonzero(part.members.held_out).astype(np.int32)
+        whole = np.full(len(held), -1, np.int32)
+        row = np.concatenate([found.row, held])
+        copy = np.concatenate([found.copy, np.zeros(len(held), np.int32)])
+        where = np.concatenate([found.phase, np.full(len(held), plan.phases, np.uint8)])
+        keep = np.concatenate([found.keep, whole])
+        ids = part.documents.column("id").combine_chunks()
+        shuffle = np.zeros(len(row), np.uint64)
+        for number in np.unique(copy).tolist():
+            mine = copy == number
+            keys = hashing.uniform_keys(ids, plan.seed, f"shuffle copy {number}")
+            shuffle[mine] = keys[row[mine]]
+        order = np.lexsort((copy, row))
+        arrays = [pa.array(x[order]) for x in (row, copy, where, shuffle)]
+        kept = pa.array(keep[order], mask=keep[order] < 0)
+        return pa.Table.from_arrays([*arrays, kept], schema=SELECTION)
+
+    def _rejected(
+        self, name: str, part: Part, taken: npt.NDArray[np.int32]
+    ) -> list[dict[str, object]]:
+        """Documents of the pool that are not in the selection, with the reason."""
+        left = part.members.drawable.copy()
+        left[taken] = False
+        drawn = self._rows(
+            name, left, "not_drawn", f"its {self._unit} reaches its target without it"
+        )
+        share = self.plan.cells.membership.subsample
+        detail = f"mixture.subsample keeps {share:g} of the documents"
+        return drawn + self._rows(name, part.members.left_out, "not_in_subsample", detail)
+
+    @property
+    def _unit(self) -> str:
+        levels = self.plan.cells.partition.levels
+        return levels[0] if len(levels) == 1 else "cell"
+
+    def _rows(
+        self, part: str, mask: npt.NDArray[np.bool_], reason: str, detail: str
+    ) -> list[dict[str, object]]:
+        if not mask.any():
             return []
         columns = ["id", "source", "path", "position", "n_bytes", "n_tokens"]
         table = partfiles.read_table(self.workdir.part("ingest", part), columns)
-        why = {
-            "stage": PLAN,
-            "reason": "not_drawn",
-            "detail": "its domain reaches its target without it",
-            "excerpt": "",
-        }
-        return [row | why for row in table.take(pa.array(rows)).to_pylist()]
+        why = {"stage": PLAN, "reason": reason, "detail": detail, "excerpt": ""}
+        return [row | why for row in table.filter(pa.array(mask)).to_pylist()]
 
 
-def _per_domain(
-    pool: Pool, rows: npt.NDArray[np.int32], drawn: npt.NDArray[np.bool_]
-) -> dict[str, list[int]]:
-    """Per domain: copies, tokens, distinct documents, distinct tokens."""
-    result: dict[str, list[int]] = {}
-    for number in np.unique(pool.domain[rows]).tolist():
-        mine = rows[pool.domain[rows] == number]
-        unique = drawn & (pool.domain == number)
-        result[str(number)] = [
-            len(mine),
-            int(pool.tokens[mine].sum()),
-            int(unique.sum()),
-            int(pool.tokens[unique].sum()),
-        ]
-    return result
-
-
-def with_thresholds(task: Task, thresholds: list[Threshold]) -> Task:
+def with_thresholds(task: Task, thresholds: Thresholds) -> Task:
     """The task with the thresholds it needs."""
     return dataclasses.replace(task, payload={"thresholds": thresholds})
 
 
-def write_thresholds(thresholds: list[Threshold], path: str) -> None:
+def write_thresholds(thresholds: Thresholds, path: str) -> None:
     """Leave the thresholds for the plan."""
-    storage.write_json(path, [dataclasses.asdict(threshold) for threshold in thresholds])
+    value = {"key": thresholds.key.tolist(), "tie": thresholds.tie.tolist()}
+    storage.write_json(path, value)
 
 
 def thresholds_path(workdir: Workdir) -> str:
@@ -247,16 +309,17 @@ class Select:
         """Wire the stage into ``pipeline``."""
         workdir, plan = self.work.workdir, self.work.plan
         parts = create(pipeline, "Parts", self.parts)
-        bins: Any = beam.pvalue.AsSingleton(
+        wanted: Any = beam.pvalue.AsSingleton(
             parts
             | "Histogram" >> beam.ParDo(Histogram(workdir, plan))
             | "Merge bins" >> beam.CombineGlobally(merge_bins)
+            | "Wanted bins" >> beam.Map(find_wanted, plan)
         )
         thresholds = (
             parts
-            | "Candidates" >> beam.ParDo(Candidates(workdir, plan), bins)
+            | "Candidates" >> beam.ParDo(Candidates(workdir, plan), wanted)
             | "Candidates meet" >> beam.GroupByKey()
-            | "Thresholds" >> beam.ParDo(FindThresholds(plan), bins)
+            | "Thresholds" >> beam.ParDo(FindThresholds(plan), wanted)
         )
         _ = thresholds | "Write thresholds" >> beam.Map(write_thresholds, thresholds_path(workdir))
         _ = (

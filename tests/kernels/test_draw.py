@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,42 +12,49 @@ from hypothesis import strategies as st
 
 from mixcurate.errors import PlanError
 from mixcurate.kernels import draw, hashing
-from mixcurate.kernels.draw import Pool
+from mixcurate.kernels.draw import Drawn, Pool
 
 EVERYTHING = math.inf
 
 
 def split(pool: Pool, cuts: list[int]) -> list[Pool]:
-    bounds = [0, *sorted(min(cut, len(pool.domain)) for cut in cuts), len(pool.domain)]
+    bounds = [0, *sorted(min(cut, len(pool.cell)) for cut in cuts), len(pool.cell)]
     return [
-        Pool(pool.domain[a:b], pool.tokens[a:b], pool.weight[a:b], pool.key[a:b])
+        dataclasses.replace(
+            pool,
+            **{name: getattr(pool, name)[a:b] for name in ("cell", "tokens", "weight", "key")},
+            factor=None if pool.factor is None else pool.factor[a:b],
+        )
         for a, b in zip(bounds[:-1], bounds[1:], strict=True)
     ]
 
 
-def run(
+def run_phases(
     parts: list[Pool],
-    targets: list[int],
+    goals: np.ndarray,
     *,
     max_copies: int = 20,
     bits: int = 8,
     most: float = EVERYTHING,
-) -> list[list[tuple[int, int]]]:
-    """The passes of the real job: (row, copy) drawn of each part."""
-    goal, limit = np.array(targets, np.int64), np.full(len(targets), most)
-    histograms = [
-        draw.histogram(part, most=limit, max_copies=max_copies, bits=bits) for part in parts
-    ]
-    bounds = draw.boundaries(draw.merge_histograms(histograms), goal)
-    found = np.concatenate(
-        [
-            draw.candidates(part, bounds, most=limit, max_copies=max_copies, bits=bits)
-            for part in parts
-        ]
-    )
-    limits = draw.thresholds(bounds, found, goal)
-    pieces = [draw.drawn(part, limits, max_copies) for part in parts]
-    return [list(zip(rows.tolist(), copies.tolist(), strict=True)) for rows, copies in pieces]
+    exact: bool = False,
+) -> list[Drawn]:
+    """The passes of the real job: what is drawn of each part."""
+    limit = np.full(len(goals), most)
+    bounds = {"most": limit, "max_copies": max_copies, "bits": bits}
+    bins = draw.merge_histograms([draw.histogram(part, **bounds) for part in parts])
+    largest = np.zeros(len(goals), np.int64)
+    for part in parts:
+        np.maximum.at(largest, part.cell[part.cell >= 0], part.tokens[part.cell >= 0])
+    wanted = draw.wanted_bins(bins, goals, slack=largest if exact else None)
+    found = np.concatenate([draw.candidates(part, wanted, **bounds) for part in parts])
+    limits = draw.thresholds(wanted, found, goals, bits=bits, exact=exact)
+    return [draw.drawn(part, limits, max_copies) for part in parts]
+
+
+def run(parts: list[Pool], targets: list[int], **how: Any) -> list[list[tuple[int, int]]]:
+    """One phase: (row, copy) drawn of each part."""
+    found = run_phases(parts, np.array(targets, np.int64)[:, None], **how)
+    return [list(zip(one.row.tolist(), one.copy.tolist(), strict=True)) for one in found]
 
 
 def brute_force(pool: Pool, targets: list[int], max_copies: int) -> list[tuple[int, int]] | None:
@@ -60,8 +68,8 @@ def brute_force(pool: Pool, targets: list[int], max_copies: int) -> list[tuple[i
                 row,
                 j,
             )
-            for row in range(len(pool.domain))
-            if pool.domain[row] == domain and pool.weight[row] > 0
+            for row in range(len(pool.cell))
+            if pool.cell[row] == domain and pool.weight[row] > 0
             for j in range(1, max_copies + 1)
         )
         total = 0
@@ -78,7 +86,7 @@ def brute_force(pool: Pool, targets: list[int], max_copies: int) -> list[tuple[i
 def tokens_by_domain(pool: Pool, drawn: list[tuple[int, int]], n_domains: int) -> list[int]:
     rows = np.array([row for row, _ in drawn], np.int64)
     return (
-        np.bincount(pool.domain[rows], pool.tokens[rows].astype(float), minlength=n_domains)
+        np.bincount(pool.cell[rows], pool.tokens[rows].astype(float), minlength=n_domains)
         .astype(int)
         .tolist()
     )
@@ -133,7 +141,7 @@ def test_what_is_drawn_equals_brute_force_for_any_parts(pool, targets, max_copie
         parts, run(parts, targets, max_copies=max_copies, bits=bits), strict=True
     ):
         drawn += [(start + row, copy) for row, copy in rows]
-        start += len(part.domain)
+        start += len(part.cell)
     assert drawn == expected
 
 
@@ -143,11 +151,11 @@ def test_a_domain_reaches_its_target_and_exceeds_it_by_less_than_one_document(po
     if brute_force(pool, targets, 20) is None:
         return
     (drawn,) = run([pool], targets)
-    assert all(pool.domain[row] >= 0 and pool.weight[row] > 0 for row, _ in drawn)
+    assert all(pool.cell[row] >= 0 and pool.weight[row] > 0 for row, _ in drawn)
     for domain, (target, total) in enumerate(
         zip(targets, tokens_by_domain(pool, drawn, 3), strict=True)
     ):
-        largest = max(pool.tokens[pool.domain == domain], default=0)
+        largest = max(pool.tokens[pool.cell == domain], default=0)
         assert target <= total < target + max(largest, 1)
 
 
@@ -229,14 +237,13 @@ def test_a_target_that_copies_cannot_reach_is_refused_with_both_numbers():
 def test_a_domain_without_documents_is_refused_only_if_it_has_a_target():
     pool = large_pool(10)
     assert len(run([pool], [100, 0])[0]) > 0
-    with pytest.raises(PlanError, match="domain 1: the weights and max_epochs allow 0 tokens"):
+    with pytest.raises(PlanError, match="cell 1: the weights and max_epochs allow 0 tokens"):
         run([pool], [100, 1])
 
 
 def test_nothing_is_drawn_where_there_is_no_target_or_no_document():
     assert run([large_pool(10)], [0]) == [[]]
     assert run([large_pool(0)], [0]) == [[]]
-    assert draw.thresholds({}, np.zeros(0, draw.CANDIDATE), np.array([0])) == [draw.NOTHING]
 
 
 def test_equal_leading_bits_of_the_hash_are_told_apart_by_the_rest():
@@ -247,34 +254,11 @@ def test_equal_leading_bits_of_the_hash_are_told_apart_by_the_rest():
 
 
 @pytest.mark.parametrize(
-    ("documents", "bits"), [(0, 8), (1, 8), (10**6, 8), (10**8, 13), (10**12, 16)]
+    ("documents", "cells", "bits"),
+    [
+        *((0, 1, 8), (1, 1, 8), (10**6, 1, 8), (10**8, 8, 13), (10**12, 1, 16)),
+        *((10**9, 10**5, 3), (10**8, 1_000, 10), (10**8, 10**7, 3)),
+    ],
 )
-def test_a_bin_of_the_histogram_holds_few_documents(documents, bits):
-    assert draw.mantissa_bits(documents) == bits
-
-
-def test_the_plan_is_a_value():
-    pool = large_pool(1)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        pool.domain = None
-
-
-@given(st.lists(st.sampled_from([0.01, 1.0, 100.0]), min_size=1, max_size=60), st.integers(0, 99))
-@settings(deadline=None)
-def test_preferred_documents_never_come_twice_before_all_have_come_once(factors, share):
-    n = len(factors)
-    keys = hashing.uniform_keys(pa.array([f"{i}" for i in range(n)]), 3, "draw")
-    moved = draw.prefer(keys, np.array(factors))
-    pool = Pool(np.zeros(n, np.int32), np.ones(n, np.int64), np.ones(n), moved)
-    (drawn,) = run([pool], [n + n * share // 100])
-    assert {row for row, _ in drawn} == set(range(n))
-    assert max(copy for _, copy in drawn) <= 1
-
-
-def test_documents_are_preferred_in_proportion():
-    n = 40_000
-    keys = hashing.uniform_keys(pa.array([f"{i}" for i in range(2 * n)]), 3, "draw")
-    moved = draw.prefer(keys, np.repeat([1.0, 3.0], n))
-    assert (moved[:n] == keys[:n]).all()
-    first = np.argsort(moved)[::-1][:400]  # few of many: as good as with replacement
-    assert 0.69 < (first >= n).mean() < 0.81
+def test_a_bin_of_the_histogram_holds_few_documents(documents, cells, bits):
+    assert draw.mantissa_bits(documents, cells) == bits

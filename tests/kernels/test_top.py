@@ -16,17 +16,18 @@ STEP = 2.0**-48
 def drawn(pool: Pool, targets: list[int], bits: int = 8) -> list[tuple[int, int]]:
     goal, most = np.array(targets, np.int64), np.full(len(targets), np.inf)
     limits = {"most": most, "max_copies": 20, "bits": bits}
-    bounds = draw.boundaries(draw.histogram(pool, **limits), goal)
-    thresholds = draw.thresholds(bounds, draw.candidates(pool, bounds, **limits), goal)
-    rows, copies = draw.drawn(pool, thresholds, 20)
-    return list(zip(rows.tolist(), copies.tolist(), strict=True))
+    goals = goal[:, None]
+    wanted = draw.wanted_bins(draw.histogram(pool, **limits), goals)
+    found = draw.candidates(pool, wanted, **limits)
+    one = draw.drawn(pool, draw.thresholds(wanted, found, goals, bits=bits), 20)
+    return list(zip(one.row.tolist(), one.copy.tolist(), strict=True))
 
 
 def by_sorting(pool: Pool, targets: list[int]) -> list[tuple[int, int]]:
     """Whole epochs, in each the largest weights first, equal ones by hash."""
     found = []
     for domain, target in enumerate(targets):
-        mine = [row for row in range(len(pool.domain)) if pool.domain[row] == domain]
+        mine = [row for row in range(len(pool.cell)) if pool.cell[row] == domain]
         mine.sort(key=lambda row: (-min(pool.weight[row] // STEP, 2**48 - 1), int(pool.key[row])))
         total = 0
         for copy, row in [(copy, row) for copy in range(20) for row in mine]:
@@ -52,7 +53,7 @@ def pools(draw_from: st.DrawFn) -> Pool:
 @given(pools(), st.floats(0, 4.5), st.floats(0, 4.5), st.integers(0, 16))
 @settings(max_examples=150, deadline=None)
 def test_the_draw_is_that_of_a_sort(pool: Pool, first: float, second: float, bits: int) -> None:
-    have = [int(pool.tokens[pool.domain == domain].sum()) for domain in (0, 1)]
+    have = [int(pool.tokens[pool.cell == domain].sum()) for domain in (0, 1)]
     targets = [int(have[0] * first), int(have[1] * second)]
     assert drawn(pool, targets, bits) == by_sorting(pool, targets)
 
@@ -86,7 +87,7 @@ def test_keys_lie_in_their_epoch_and_fall_with_the_weight(weights: list[float], 
 @given(pools(), st.floats(0.01, 4.5))
 @settings(max_examples=60, deadline=None)
 def test_no_key_that_a_draw_needs_is_above_the_largest(pool: Pool, share: float) -> None:
-    domain = np.zeros(len(pool.domain), np.int32)
+    domain = np.zeros(len(pool.cell), np.int32)
     bins = allocation.bin_weights(pool.weight.astype(np.float32), pool.tokens, domain)
     target = share * float(pool.tokens.sum())
     limit = allocation.largest_key(TOP, Amounts.of(bins, "tokens"), target)

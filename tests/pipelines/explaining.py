@@ -179,20 +179,30 @@ class Scored:
         success = Success("f", parts, 1, 1, 1, {}, 1.0, details)
         self.workdir.write_success(stage, success)
 
-    def plan(self, thresholds: list[float], drawn: list[int], strategy: str = "samplemix") -> None:
-        """A plan that draws so many copies of each document."""
-        rows = [
-            {"domain": i, "name": name, "share": 0.25, "target_tokens": 90, "tokens": 91}
-            | {"epochs": 1.5, "threshold": {"key": thresholds[i], "tie": 0}}
+    def plan(
+        self,
+        thresholds: list[float],
+        drawn: list[int],
+        strategy: str = "samplemix",
+        method: str | None = None,
+    ) -> None:
+        """A plan that draws so many copies of each document, in one phase."""
+        method = method or self.settings["method"]
+        cells = [
+            {"cell": i, "path": {"domain": i}, "name": name, "share": 0.25, "target_tokens": 90}
+            | {"tokens": 91, "epochs": 1.5, "thresholds": [{"key": thresholds[i], "tie": 0}]}
+            | {"phases": [{"phase": "main", "target_tokens": 90, "tokens": 91}]}
             for i, name in enumerate(NAMES)
         ]
-        plan = {"strategy": strategy, "seed": SEED, "tokens": 1, "domains": rows}
+        most = 3 if method == "alike" else 1 << 30
+        plan = {"strategy": strategy, "by": ["domain"], "seed": SEED, "tokens": 1, "cells": cells}
+        plan |= {"draw": {"method": method, "max_copies": most}}
+        plan |= {"ranges": [{"range": 0, "split": "train", "phase": "main", "tokens": 1}]}
         storage.write_json(self.workdir.path("plan.json"), plan)
         for number, part in enumerate(PARTS):
             mine = drawn[DOCUMENTS * number : DOCUMENTS * (number + 1)]
             chosen = np.repeat(np.arange(DOCUMENTS, dtype=np.int32), mine)
-            partfiles.write_table(
-                select.selection_path(self.workdir, part), pa.table({"row": chosen})
-            )
+            table = pa.table({"row": chosen, "range": np.zeros(len(chosen), np.uint8)})
+            partfiles.write_table(select.selection_path(self.workdir, part), table)
         self.end("plan")
         self.end("materialize", corpus="runs/corpus")

@@ -10,16 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from mixcurate.io import partfiles, storage
+from mixcurate.kernels import hashing
+from mixcurate.kernels.epochs import epoch_keys
 from mixcurate.transforms import pool
 from pipelines.explain import explain
 from pipelines.explain_table import render
 from pipelines.explain_weight import PURPOSE
 from tests.corpora import HOSTILE, PARTS, build
 from tests.pipelines.conftest import invoke
-from tests.pipelines.explaining import Scored
+from tests.pipelines.explaining import SEED, Scored
 
 
 def sections(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -119,7 +122,8 @@ def test_a_corpus_of_an_earlier_plan(tmp_path: Path) -> None:
     job = Scored(tmp_path)
     job.plan([0.4] * 3, [0] * len(job.ids))
     plan = storage.read_json(job.workdir.path("plan.json"))
-    storage.write_json(job.workdir.path("plan.json"), plan | {"tokens": 2})
+    plan["ranges"][0]["tokens"] = 2
+    storage.write_json(job.workdir.path("plan.json"), plan)
     found = explain(job.root, job.ids[0])
     assert found["corpus"] is None
     assert "note: the corpus in runs/corpus was written of an earlier plan" in render(found)
@@ -150,11 +154,15 @@ def test_a_plan_that_draws_alike(tmp_path: Path) -> None:
     job.write_recipe({"licences": {"CC-BY-4.0": 4.0}})
     drawn = []
     for i, domain in enumerate(job.domain):
-        v = job.hash(i)
-        if job.licence[i] is not None:
-            v = math.floor(v ** (1 / 4.0) * 2**48) / 2**48
-        drawn.append(0 if domain < 0 else math.floor(1.4 + v))
-    job.plan([1.4] * 3, drawn, strategy="uniform")
+        key = hashing.uniform_keys(pa.array([job.ids[i]]), SEED, "draw")
+        copies = 0
+        for epoch in (1, 2):
+            v = float(hashing.unit_interval(epoch_keys(key, epoch))[0])
+            if job.licence[i] is not None:
+                v = math.floor(v ** (1 / 4.0) * 2**48) / 2**48
+            copies += epoch - v <= 1.4
+        drawn.append(0 if domain < 0 else copies)
+    job.plan([1.4] * 3, drawn, strategy="uniform", method="alike")
     for i, name in enumerate(job.ids[::4]):
         found = explain(job.root, name)
         if job.domain[4 * i] < 0:

@@ -11,6 +11,7 @@ from apache_beam.portability.api import beam_runner_api_pb2 as api
 
 from mixcurate.io.readers import InputParams
 from mixcurate.io.workdir import Workdir
+from mixcurate.kernels.cells import Membership, Partition
 from mixcurate.kernels.cleaning import IngestParams
 from mixcurate.kernels.clustering import ClusterParams, SemanticDedupParams
 from mixcurate.kernels.quality import HEURISTICS
@@ -34,6 +35,7 @@ from mixcurate.transforms import (
     select,
     semantic,
 )
+from mixcurate.transforms.cells import CellsOf, CountCells, CountPlan
 from mixcurate.transforms.runner import BeamArgs, make_pipeline, parse_beam_args
 from mixcurate.transforms.semantic_compare import CompareBucket
 from mixcurate.transforms.semantic_exchange import ExchangePart
@@ -93,7 +95,10 @@ def embed_stage(runner: BeamArgs = ARGS) -> embed.Embed:
 
 def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
     weigh = pool.WeighPlan(WeightParams(normalise="rank"), 2, None, 17)
-    plan = select.DrawPlan([10, 10], [2.0, 2.0], 4, None, 8, 17)
+    cells = CellsOf(Partition.of(("domain",), [(0,), (1,)]), Membership(17, 0.1, 0.9))
+    goals = np.array([[5, 10], [0, 10]])
+    plan = select.DrawPlan(cells, goals, np.array([2.0, 2.0]), goals[:, 1], 4, None, 8)
+    counting = CountPlan(("tier",), (0.5,), True, Membership(17))
     parts = [task.name for task in TASKS]
     return {
         "ingest": ingest.Ingest(
@@ -141,6 +146,7 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
             quality.QualityPart(WORKDIR, HEURISTICS, (), "fail"), TASKS
         ).build,
         "score": score.Score(score.ScorePart(WORKDIR, weigh), parts, TASKS, parts).build,
+        "plan: count": CountCells(WORKDIR, counting, parts).build,
         "plan": select.Select(select.SelectPart(WORKDIR, plan), parts, TASKS).build,
         "materialize": materialize.Materialize(
             materialize.ExchangePart(WORKDIR, (ShardRange("train", "main", 4),)),
