@@ -59,8 +59,10 @@ for name, vocabulary in (("bytes", 300), ("packed", 131072), ("whole", 131072)):
     prefixes, weights = get_blend_from_list(words)
     counts = json.load(open(f"{folder}/{name}/mixture/megatron_sequences.json"))
     for shard, prefix in enumerate(prefixes):
-        data = IndexedDataset(f"{folder}/{name}/{prefix}", sequences_per_dataset=counts[prefix])
-        emit({"name": name, "shard": shard, "weight": weights[shard], "documents": data.document_indices,
+        data = IndexedDataset(f"{folder}/{name}/{prefix}")
+        assert counts[prefix] == [data.index.sequence_count, data.index.document_count]
+        emit({"name": name, "shard": shard, "weight": weights[shard],
+              "documents": data.document_indices,
               "ids": [data[i].tolist() for i in range(len(data))],
               "stored": data.index.dtype.__name__,
               "wanted": DType.optimal_dtype(vocabulary).__name__})
