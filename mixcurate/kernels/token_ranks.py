@@ -18,8 +18,9 @@ from mixcurate.kernels.hashing import UInt64Array, unit_interval
 Float64Array = npt.NDArray[np.float64]
 Int64Array = npt.NDArray[np.int64]
 
-#: Leading bits of a score's float64 that make a bin: sign, exponent, and 18 of the mantissa.
-_BITS = np.uint64(30)
+#: Leading bits of a score's float64 that make a bin: sign, exponent, and 12 of the mantissa. The
+#: table of scores over nine orders of magnitude then takes 4 MB.
+_BITS = np.uint64(24)
 
 #: How fine places within a bin are, before the hash decides.
 _PLACES = 2.0**20

@@ -27,7 +27,7 @@ def test_ranks_rise_with_the_score_and_lie_where_a_sort_puts_them(
     ranks = TokenRanks(bins).of(scores, keys)
     assert ((ranks > 0) & (ranks < 1)).all()
     total = tokens.sum()
-    leading = np.abs(scores).view(np.uint64) >> np.uint64(34)
+    leading = np.abs(scores).view(np.uint64) >> np.uint64(40)
     for i in range(len(pool)):
         below = tokens[leading < leading[i]].sum() / total
         up_to = tokens[leading <= leading[i]].sum() / total
