@@ -200,18 +200,35 @@ def _show_workdir(info: dict[str, Any]) -> list[Any]:
         pieces.append(_table("domains", names, rows, words=2))
     if "plan" in info:
         plan = info["plan"]
-        rows = [
-            [
-                *(d["domain"], d["name"], d["available_tokens"], d["target_tokens"]),
-                *(f"{d['share']:.4%}", f"{d['epochs']:.3f}", d["documents"]),
-            ]
-            for d in plan["domains"]
-        ]
-        title = f"plan: {plan['strategy']}, {plan['budget_tokens']:,} tokens"
-        names = ["domain", "name", "available", "target", "share", "epochs", "documents"]
-        pieces.append(_table(title, names, rows, words=2))
+        pieces += _show_plan(plan)
     if info["corpus"]:
         pieces += [Text(), _line(f"corpus {info['corpus']}")]
+    return pieces
+
+
+#: Cells of a plan that are shown: the largest.
+_MOST_CELLS = 100
+
+
+def _show_plan(plan: dict[str, Any]) -> list[Any]:
+    """Targets of the cells, and the phases if there are several."""
+    cells = sorted(plan["cells"], key=lambda cell: (-cell["target_tokens"], cell["cell"]))
+    rows = [
+        [
+            *(c["cell"], c["name"], c["available_tokens"], c["target_tokens"]),
+            *(f"{c['share']:.4%}", f"{c['epochs']:.3f}", c["effective_tokens"], c["documents"]),
+        ]
+        for c in sorted(cells[:_MOST_CELLS], key=lambda cell: cell["cell"])
+    ]
+    title = f"plan: {plan['strategy']}, {plan['budget_tokens']:,} tokens"
+    unit = "domain" if plan["by"] == ["domain"] else "cell"
+    names = [unit, "name", "available", "target", "share", "epochs", "worth", "documents"]
+    pieces = [_table(title, names, rows, words=2)]
+    if len(cells) > _MOST_CELLS:
+        pieces.append(_line(f"and {len(cells) - _MOST_CELLS:,} smaller cells"))
+    if len(plan["ranges"]) > 1:
+        rows = [[r["phase"], r["documents"], r["tokens"], r["shards"]] for r in plan["ranges"]]
+        pieces.append(_table("phases", ["phase", "documents", "tokens", "shards"], rows))
     return pieces
 
 

@@ -22,6 +22,9 @@ from pipelines.report_quality import quality_section
 
 _BINS = 40
 _MOST_GROUPS = 12
+
+#: Cells of the mixture that are shown.
+_MOST_CELLS = 300
 _TITLES = {"ingest": "ingest", "cluster": "pruning", "plan": "the draw"}
 
 
@@ -145,26 +148,23 @@ def mixture(
     if source is None:
         return None
     total = max(manifest["n_tokens"] if manifest else source["tokens"], 1)
-    rows = []
-    for domain in source["domains"]:
-        tokens = domain["achieved_tokens"] if manifest else domain["tokens"]
-        rows.append(
-            {
-                "domain": domain["domain"],
-                "name": domain["name"],
-                "target_share": domain["target_share" if manifest else "share"],
-                "achieved_share": tokens / total,
-                "tokens": tokens,
-                "target_tokens": domain["target_tokens"],
-                "available_tokens": domain["available_tokens"],
-                "documents": domain["n_documents" if manifest else "documents"],
-                "epochs": domain["epochs"],
-            }
-        )
+    rows = _mixed(source["domains"], total, written=manifest is not None)
+    by = (manifest.get("mixture", {}) if manifest else source).get("by", ["domain"])
+    cells = [] if by == ["domain"] else _mixed(source["cells"], total, written=manifest is not None)
+    size = ("n_documents", "n_tokens") if manifest else ("documents", "tokens")
+    ranges = [
+        {"phase": one["phase"], "documents": one[size[0]], "tokens": one[size[1]]}
+        for one in source.get("ranges", [])
+    ]
     return {
         "strategy": source["strategy"],
         "written": manifest is not None,
-        "rows": sorted(rows, key=lambda row: (-row["target_share"], row["domain"])),
+        "rows": rows,
+        "by": ":".join(by),
+        "cells": cells[:_MOST_CELLS],
+        "n_cells": len(cells),
+        "ranges": ranges if len(ranges) > 1 else [],
+        "held_out": sum(one["documents"] for one in ranges if one["phase"] == "holdout"),
         "most": max([max(r["target_share"], r["achieved_share"]) for r in rows], default=1.0),
         "target_tokens": sum(row["target_tokens"] for row in rows),
         "tokens": sum(row["tokens"] for row in rows),
@@ -172,6 +172,24 @@ def mixture(
         "documents": sum(row["documents"] for row in rows),
         "known": len(domains),
     }
+
+
+def _mixed(entries: list[dict[str, Any]], total: int, *, written: bool) -> list[dict[str, Any]]:
+    """Domains or cells of a manifest or a plan, the largest targets first."""
+    names = ("achieved_tokens", "target_share", "n_documents")
+    tokens, share, documents = names if written else ("tokens", "share", "documents")
+    kept = ("name", "target_tokens", "available_tokens", "epochs", "effective_tokens")
+    rows = [
+        {key: entry.get(key) for key in kept}
+        | {
+            "target_share": entry[share],
+            "achieved_share": entry[tokens] / total,
+            "tokens": entry[tokens],
+            "documents": entry[documents],
+        }
+        for entry in entries
+    ]
+    return sorted(rows, key=lambda row: -row["target_share"])
 
 
 def histograms(workdir: Workdir, parts: list[str]) -> list[Histogram]:

@@ -14,27 +14,46 @@ from mixcurate.io.corpus import MANIFEST
 from mixcurate.io.workdir import Success
 from pipelines.job import Job
 
+#: Rows of the plan's table; a plan can have many thousand cells.
+_MOST_ROWS = 60
+
 
 def plan_table(plan: dict[str, Any]) -> str:
-    """Tokens, epochs and documents of each domain, and the number of shards."""
+    """What the cells give: tokens, epochs and what repeats are worth; then phases and shards.
+
+    Cells are the domains, or those of other levels with their name. Of many, the largest are shown.
+    """
+    by_domain = plan["by"] == ["domain"]
     table = Table(title=f"plan: {plan['strategy']}, {plan['budget_tokens']:,} tokens")
-    table.add_column("domain", justify="right")
-    table.add_column("name")
-    for title in ("available", "target", "drawn", "share", "epochs", "documents"):
+    table.add_column("domain" if by_domain else "cell", justify="right")
+    table.add_column("name" if by_domain else ":".join(plan["by"]))
+    for title in ("available", "target", "drawn", "share", "epochs", "worth", "documents"):
         table.add_column(title, justify="right")
-    for d in plan["domains"]:
+    shown = sorted(plan["cells"], key=lambda cell: (-cell["target_tokens"], cell["cell"]))
+    for c in sorted(shown[:_MOST_ROWS], key=lambda cell: cell["cell"]):
         table.add_row(
-            str(d["domain"]),
-            d["name"],
-            f"{d['available_tokens']:,}",
-            f"{d['target_tokens']:,}",
-            f"{d['tokens']:,}",
-            f"{d['share']:.3%}",
-            f"{d['epochs']:.3f}",
-            f"{d['documents']:,}",
+            str(c["cell"]),
+            c["name"],
+            f"{c['available_tokens']:,}",
+            f"{c['target_tokens']:,}",
+            f"{c['tokens']:,}",
+            f"{c['share']:.3%}",
+            f"{c['epochs']:.3f}",
+            f"{c['effective_tokens']:,}",
+            f"{c['documents']:,}",
         )
     total = f"{plan['documents']:,} documents, {plan['tokens']:,} tokens in {plan['shards']} shards"
-    return f"{_render(table)}{total}"
+    rest = len(shown) - _MOST_ROWS
+    more = f"and {rest:,} smaller cells\n" if rest > 0 else ""
+    worth = sum(cell["effective_tokens"] for cell in plan["cells"])
+    lines = [f"{total}; with repeats worth {worth:,} tokens that are seen once"]
+    if len(plan["ranges"]) > 1:
+        lines += [
+            f"{one['phase']}: {one['documents']:,} documents, {one['tokens']:,} tokens in "
+            f"{one['shards']} shards"
+            for one in plan["ranges"]
+        ]
+    return _render(table) + more + "\n".join(lines)
 
 
 def run_summary(job: Job, report: str) -> str:
