@@ -19,8 +19,11 @@ import xxhash
 from mixcurate.io import corpus as corpus_io
 from mixcurate.io import partfiles, storage
 from mixcurate.io.embeddings import EmbeddingsWriter
+from mixcurate.io.lineage import LINEAGE, write_lineage
 from mixcurate.io.manifest import build_manifest
+from mixcurate.io.shard_formats.base import TokenOptions
 from mixcurate.io.shard_formats.table import FORMATS
+from mixcurate.io.shard_formats.token_rows import facts as token_facts
 from mixcurate.io.workdir import Part, Success, Workdir
 from mixcurate.kernels import quality
 from mixcurate.tables import (
@@ -38,6 +41,18 @@ DOCUMENTS = 45  # in each part
 #: Cluster 3 is pruned.
 DOMAIN_OF = [0, 0, 1, -1, 2]
 NAMES = ["law", "sports & <i>games</i>", "cooking"]
+
+TOKEN_FORMATS = ("megatron", "nanotron", "litdata_tokens")
+
+#: A token for each byte of a text, and one for its end.
+BYTES = TokenOptions(
+    encode=lambda texts: [np.frombuffer(t.encode(), np.uint8).astype(np.uint32) for t in texts],
+    vocabulary=257,
+    bos=None,
+    eos=256,
+    sequence_length=None,
+    name="bytes",
+)
 
 HOSTILE = (
     "</td></table><script>alert('text')</script><img src=x onerror=alert(1)> {{ 7*7 }} "
@@ -59,8 +74,12 @@ def build(
     until: str = "materialize",
     kinds: tuple[str, ...] = ("arrow", "webdataset"),
     n_shards: int = 3,
+    holdout: bool = False,
 ) -> Made:
-    """Write everything that the stages up to ``until`` leave behind."""
+    """Write everything that the stages up to ``until`` leave behind.
+
+    With ``holdout`` the corpus has a shard of documents that were not drawn.
+    """
     workdir = Workdir(f"{folder}/work")
     parts = [_documents(part, number) for number, part in enumerate(PARTS)]
     made = Made(workdir, workdir.path("corpus"))
@@ -89,7 +108,12 @@ def build(
             left = n - pruned - len({row["id"] for row in drawn})
             _end(workdir, stage, n - pruned, n - pruned - left, tokens, {"not_drawn": left})
         else:
-            build_corpus(made.corpus, plan=plan, rows=drawn, kinds=kinds, n_shards=n_shards)
+            cut = _cut(drawn, n_shards)
+            ids = {row["id"] for row in drawn}
+            rest = [drawn[0] | row | {"copy": 0} for row in parts[0]]
+            apart = [row for row in rest if row["id"] not in ids]
+            splits = {"train": cut} | ({"holdout": [apart]} if holdout else {})
+            build_corpus(made.corpus, plan=plan, splits=splits, kinds=kinds)
             _end(workdir, stage, len(drawn), len(drawn), plan["tokens"], {})
     return made
 
@@ -262,35 +286,71 @@ def _plan(parts: list[list[dict[str, Any]]]) -> tuple[dict[str, Any], list[dict[
     for entry in domains:
         entry["share"] = entry["target_tokens"] / budget
         entry["epochs"] = entry["tokens"] / entry["available_tokens"]
+        entry["effective_tokens"] = entry["unique_tokens"] + 1
     random.Random(5).shuffle(drawn)
-    plan = {
-        "strategy": "uniform",
-        "seed": 23,
-        "budget_tokens": budget,
+    sizes = {
         "tokens": sum(row["n_tokens"] for row in drawn),
         "documents": len(drawn),
+        "bytes": sum(row["n_bytes"] for row in drawn),
+        "shards": 1,
+    }
+    plan = {
+        "strategy": "uniform",
+        "by": ["domain"],
+        "tier_cuts": [],
+        "draw": {"method": "alike", "max_copies": 2},
+        "seed": 23,
+        "budget_tokens": budget,
+        "notes": [],
+        "ranges": [{"range": 0, "split": "train", "phase": "main"} | sizes],
+        "cells": _cells_of(domains),
         "domains": domains,
     }
-    return plan, drawn
+    return plan | sizes, drawn
+
+
+def _cells_of(domains: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cells of a plan by domain, in one phase."""
+    cells = []
+    for entry in domains:
+        same = {name: value for name, value in entry.items() if not name.startswith("domain")}
+        phase = {"phase": "main"} | {key: entry[key] for key in ("target_tokens", "tokens")}
+        about = {"cell": entry["domain"], "path": {"domain": entry["domain"]}}
+        about |= {"thresholds": [{"key": 1.5, "tie": 0}], "phases": [phase]}
+        cells.append(about | same | {"largest_document": 30})
+    return cells
+
+
+def _cut(rows: list[dict[str, Any]], n: int) -> list[list[dict[str, Any]]]:
+    return [rows[len(rows) * i // n : len(rows) * (i + 1) // n] for i in range(n)]
 
 
 def build_corpus(
     corpus: str,
     *,
     plan: dict[str, Any],
-    rows: list[dict[str, Any]],
+    splits: dict[str, list[list[dict[str, Any]]]],
     kinds: tuple[str, ...],
-    n_shards: int,
 ) -> None:
-    """Write ``rows`` in order as a finished corpus."""
+    """Write the rows of each shard of each split, in order, as a finished corpus."""
     corpus_io.claim(corpus, "made")
-    shards = []
-    for shard in range(n_shards):
-        mine = rows[len(rows) * shard // n_shards : len(rows) * (shard + 1) // n_shards]
-        wanted = [{name: row[name] for name in CORPUS.names} for row in mine]
-        batch = pa.RecordBatch.from_pylist(wanted, schema=CORPUS)
-        files = [_shard(corpus, kind, shard, n_shards, batch) for kind in kinds]
-        shards.append({"files": files} | {by: _sums(mine, by) for by in _GROUPS})
+    shards: list[dict[str, Any]] = []
+    for split, cut in splits.items():
+        for number, mine in enumerate(cut):
+            wanted = [{name: row[name] for name in CORPUS.names} for row in mine]
+            batch = pa.RecordBatch.from_pylist(wanted, schema=CORPUS)
+            place = {
+                "split": split,
+                "phase": "main" if split == "train" else split,
+                "shard": number,
+            }
+            files = [_shard(corpus, kind, place, len(cut), batch) for kind in kinds]
+            origin = pa.Table.from_pylist(
+                [{name: row.get(name) for name in LINEAGE.names} for row in mine]
+            )
+            written = write_lineage(corpus, len(shards), origin, split, number)
+            sums = {by: _sums(mine, by) for by in _GROUPS}
+            shards.append({"files": files, "lineage": written} | sums)
     manifest = build_manifest(
         name="made",
         recipe_fingerprint="0123456789abcdef",
@@ -300,6 +360,8 @@ def build_corpus(
         plan=plan,
         shards=shards,
     )
+    if any(shard["format"] in TOKEN_FORMATS for shard in manifest["shards"]):
+        manifest["token_files"] = token_facts(BYTES)
     corpus_io.finish_corpus(corpus, manifest)
 
 
@@ -317,18 +379,18 @@ def _sums(rows: list[dict[str, Any]], by: str) -> dict[str, list[int]]:
 
 
 def _shard(
-    corpus: str, kind: str, shard: int, n_shards: int, batch: pa.RecordBatch
+    corpus: str, kind: str, place: dict[str, Any], n_shards: int, batch: pa.RecordBatch
 ) -> dict[str, Any]:
-    paths = FORMATS[kind].shard_paths("train", shard, n_shards)
+    shard = place["shard"]
+    paths = FORMATS[kind].shard_paths(place["split"], shard, n_shards)
     full = [storage.join(corpus, path) for path in paths]
     with contextlib.ExitStack() as stack:
         streams = [stack.enter_context(storage.open_atomic(path)) for path in full]
-        with FORMATS[kind].open_writer(streams, shard, None) as writer:
+        with FORMATS[kind].open_writer(streams, shard, BYTES) as writer:
             for start in range(0, batch.num_rows, 10):
                 writer.write(batch.slice(start, 10))
     first, *also = [{"path": p} | describe(f) for p, f in zip(paths, full, strict=True)]
-    place = {"format": kind, "split": "train", "phase": "main", "shard": shard}
-    return place | first | {"also": also}
+    return {"format": kind} | place | first | {"also": also}
 
 
 def describe(path: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from typing import Any, Literal
@@ -9,11 +10,13 @@ from typing import Any, Literal
 from pydantic import ByteSize, Field, PositiveInt
 
 from mixcurate.io import card, lineage, storage
+from mixcurate.io.blend_files import blend_files
+from mixcurate.io.shard_formats.base import json_file
 from mixcurate.io.shard_formats.table import FORMATS
 from mixcurate.params import Params
 
 MANIFEST = "manifest.json"
-_OWNER = "_mixcurate/owner.json"
+OWNER = "_mixcurate/owner.json"
 
 #: What earlier versions wrote beside shards without telling.
 _BEFORE = (
@@ -86,7 +89,7 @@ def claim(corpus: str, name: str) -> None:
     before = _owner_file(corpus) or {}
     for stale in [*before.get("beside", []), *_BEFORE]:
         storage.remove(storage.join(corpus, stale))
-    storage.write_json(storage.join(corpus, _OWNER), {"name": name})
+    storage.write_json(storage.join(corpus, OWNER), {"name": name})
     for folder in ("", lineage.FOLDER, *_folders()):
         storage.remove_temporaries(storage.join(corpus, folder))
 
@@ -94,47 +97,55 @@ def claim(corpus: str, name: str) -> None:
 def finish_corpus(corpus: str, manifest: dict[str, Any]) -> None:
     """Write everything that readers expect beside the shards; the manifest comes last."""
     _remove_strangers(corpus, manifest)
-    beside = _beside(manifest)
+    files, data = beside(manifest), json_file(manifest)
+    told = {
+        "name": manifest["name"],
+        "manifest_sha256": hashlib.sha256(data).hexdigest(),
+        "beside": sorted(files),
+    }
     # told first: who claims the folder after a crash must know what there may be
-    names = {"name": manifest["name"], "beside": sorted(beside)}
-    storage.write_json(storage.join(corpus, _OWNER), names)
-    for path, data in beside.items():
-        storage.write_bytes(storage.join(corpus, path), data)
-    storage.write_json(storage.join(corpus, MANIFEST), manifest)
+    storage.write_json(storage.join(corpus, OWNER), told)
+    for path, content in files.items():
+        storage.write_bytes(storage.join(corpus, path), content)
+    storage.write_bytes(storage.join(corpus, MANIFEST), data)
 
 
 def _owner_file(corpus: str) -> dict[str, Any] | None:
-    path = storage.join(corpus, _OWNER)
+    path = storage.join(corpus, OWNER)
     return dict(storage.read_json(path)) if storage.exists(path) else None
 
 
-def _beside(manifest: dict[str, Any]) -> dict[str, bytes]:
-    """Index files, blends and the card, by path."""
+def beside(manifest: dict[str, Any]) -> dict[str, bytes]:
+    """What stands beside the shards and follows from the manifest: indices, blends and the card."""
     files = {
         path: data
         for module in FORMATS.values()
         for split in SPLITS
         for path, data in module.files_beside(split, manifest).items()
     }
+    files |= blend_files(manifest)
     return files | {"README.md": card.dataset_card(manifest).encode()}
 
 
-def _folders() -> list[str]:
-    """Folders that shards of any format are in."""
-    paths = [
-        path for module in FORMATS.values() for s in SPLITS for path in module.shard_paths(s, 0, 1)
+def _samples() -> list[str]:
+    """A path of each kind of file that shards of any format have."""
+    return [
+        path
+        for module in FORMATS.values()
+        for split in SPLITS
+        for path in module.shard_paths(split, 0, 1)
     ]
-    return sorted({posixpath.dirname(path) for path in paths})
+
+
+def _folders() -> list[str]:
+    return sorted({posixpath.dirname(path) for path in _samples()})
 
 
 def _remove_strangers(corpus: str, manifest: dict[str, Any]) -> None:
     """Remove shards of an older run, cut otherwise: readers that go by pattern would find them."""
     wanted = {file["path"] for shard in manifest["shards"] for file in (shard, *shard["also"])}
     wanted |= {file["path"] for file in manifest["lineage"]}
-    samples = [
-        path for module in FORMATS.values() for s in SPLITS for path in module.shard_paths(s, 0, 1)
-    ]
-    shard = re.compile("|".join(re.sub(r"\d+", r"\\d+", re.escape(path)) for path in samples))
+    shard = re.compile("|".join(re.sub(r"\d+", r"\\d+", re.escape(path)) for path in _samples()))
     for folder in (lineage.FOLDER, *_folders()):
         for name in storage.list_names(storage.join(corpus, folder)):
             path = f"{folder}/{name}"

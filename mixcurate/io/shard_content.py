@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from mixcurate.io.shard_formats.table import FORMATS
 from mixcurate.tables import CORPUS
 
 #: What documents and tokens are added up by.
-GROUPS = ("domain", "source", "licence")
+GROUPS = ("domain", "source", "licence", "language")
 
 _CHUNK = 4 << 20
 _MOST_STRANGERS = 3
@@ -41,7 +41,7 @@ class Content:
     Attributes:
         documents: rows.
         tokens: their tokens.
-        groups: by domain, source and licence: [documents, tokens, tokens of first copies].
+        groups: by each of ``GROUPS``: [documents, tokens, tokens of first copies].
         cells: the same by the values of the columns of ``levels``.
         largest: tokens of the largest document by these values.
         columns: hash of each column's values in order: equal where two formats hold the same.
@@ -63,7 +63,7 @@ def read_shard(
     paths: list[str],
     name: str,
     *,
-    levels: tuple[str, ...] = ("domain",),
+    levels: tuple[str, ...] = (),
     keep_ids: bool = False,
     forbidden: npt.NDArray[np.uint64] | None = None,
 ) -> Content:
@@ -72,7 +72,7 @@ def read_shard(
     Args:
         paths: its files.
         name: one of ``FORMATS``.
-        levels: columns whose values together are a cell.
+        levels: columns whose values together are a cell, or none.
         keep_ids: whether the hashes of its ids are wanted: 8 bytes for each document.
         forbidden: sorted hashes of ids that must not be here.
 
@@ -80,58 +80,69 @@ def read_shard(
         CorpusError: it cannot be read, or is not built as the format wants it.
     """
     content = Content()
-    hashes: dict[str, _ColumnHash] = {}
     ids: list[npt.NDArray[np.uint64]] = []
+
+    def counted() -> Iterator[pa.RecordBatch]:
+        for batch in FORMATS[name].read_rows(streams):
+            _count(content, batch, levels)
+            if "id" in batch.schema.names and (keep_ids or forbidden is not None):
+                hashes = _hash_ids(batch.column("id"))
+                _find_strangers(content, batch.column("id"), hashes, forbidden)
+                if keep_ids:
+                    ids.append(hashes)
+            yield batch
+
     try:
         with contextlib.ExitStack() as stack:
             streams = [stack.enter_context(storage.open_read(path)) for path in paths]
-            for batch in FORMATS[name].read_rows(streams):
-                _count(content, batch, levels)
-                for column in batch.schema.names:
-                    hashes.setdefault(column, _ColumnHash()).update(batch.column(column))
-                if "id" in batch.schema.names and (keep_ids or forbidden is not None):
-                    ids.append(_hash_ids(batch.column("id")))
-                    _find_strangers(content, batch.column("id"), ids[-1], forbidden)
-                    if not keep_ids:
-                        ids.clear()
+            content.columns = hash_columns(counted())
     except (CorpusError, OSError) as error:
         raise CorpusError(f"expected a sound {name} shard, found {error}") from error
-    content.columns = {column: state.hexdigest() for column, state in hashes.items()}
     if keep_ids and ids:
         content.id_hashes = np.sort(np.concatenate(ids))
     return content
 
 
-def sha256(path: str) -> str:
-    """sha256 of a file's bytes."""
-    state = hashlib.sha256()
+def file_hashes(path: str) -> dict[str, str]:
+    """sha256 and xxh64 of a file's bytes, as the manifest tells them."""
+    sha256, xxh64 = hashlib.sha256(), xxhash.xxh64()
     with storage.open_read(path) as stream:
         while chunk := stream.read(_CHUNK):
-            state.update(chunk)
-    return state.hexdigest()
+            sha256.update(chunk)
+            xxh64.update(chunk)
+    return {"sha256": sha256.hexdigest(), "xxh64": xxh64.hexdigest()}
+
+
+def hash_columns(batches: Iterable[pa.RecordBatch]) -> dict[str, str]:
+    """Hash of each column's values, which does not depend on how it is cut into batches.
+
+    A null counts as an empty text: not every format can tell them apart.
+    """
+    states: dict[str, _ColumnHash] = {}
+    for batch in batches:
+        for name in batch.schema.names:
+            states.setdefault(name, _ColumnHash()).update(batch.column(name))
+    return {name: state.hexdigest() for name, state in states.items()}
 
 
 class _ColumnHash:
-    """Hash of a column's values that does not depend on how it is cut into batches."""
-
     def __init__(self) -> None:
-        self._states = [xxhash.xxh3_128() for _ in range(3)]
+        self._lengths, self._values = xxhash.xxh3_128(), xxhash.xxh3_128()
 
     def update(self, column: pa.Array) -> None:
-        validity, lengths, values = self._states
-        validity.update(column.is_valid().to_numpy(zero_copy_only=False).tobytes())
         if pa.types.is_primitive(column.type):
-            values.update(column.fill_null(0).to_numpy(zero_copy_only=False).tobytes())
+            self._values.update(column.to_numpy(zero_copy_only=False).tobytes())
             return
         whole = column.fill_null("").cast(pa.large_string())
         offsets = np.frombuffer(whole.buffers()[1], np.int64)[whole.offset :][: len(whole) + 1]
         if len(whole):
-            lengths.update(np.diff(offsets).tobytes())
+            self._lengths.update(np.diff(offsets).tobytes())
             data = whole.buffers()[2]
-            values.update(data.slice(offsets[0], offsets[-1] - offsets[0]) if data else b"")
+            if data is not None:
+                self._values.update(data.slice(offsets[0], offsets[-1] - offsets[0]))
 
     def hexdigest(self) -> str:
-        return "".join(state.hexdigest() for state in self._states)
+        return self._lengths.hexdigest() + self._values.hexdigest()
 
 
 def _hash_ids(ids: pa.Array) -> npt.NDArray[np.uint64]:
@@ -169,7 +180,7 @@ def _count(content: Content, batch: pa.RecordBatch, levels: tuple[str, ...]) -> 
             mine = content.groups.setdefault(by, {})
             for (value,), sums, _ in _group(batch, (by,)):
                 add(mine, "unknown" if value is None else str(value), sums)
-    if set(levels) <= set(names):
+    if levels and set(levels) <= set(names):
         for values, sums, most in _group(batch, levels):
             add(content.cells, values, sums)
             content.largest[values] = max(most, content.largest.get(values, 0))

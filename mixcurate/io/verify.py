@@ -16,21 +16,28 @@ import numpy.typing as npt
 import orjson
 
 from mixcurate.errors import CorpusError
-from mixcurate.io import storage, verify_files, verify_numbers
+from mixcurate.io import storage, verify_files, verify_lineage, verify_numbers, verify_shares
 from mixcurate.io.corpus import MANIFEST
+from mixcurate.io.manifest import VERSION
 from mixcurate.io.shard_content import Content, read_shard
 from mixcurate.io.verify_numbers import Contents
 
-_VERSIONS = (1, 2)
-
-_KEYS = {"shards", "domains", "n_documents", "n_tokens", "budget_tokens"}
+_KEYS = {
+    *("shards", "domains", "cells", "ranges", "holdout", "lineage", "sources", "licences"),
+    *("languages", "n_documents", "n_tokens", "budget_tokens"),
+}
 _ENTRY_KEYS = {
     "shards": {
         *("split", "phase", "shard", "path", "format", "bytes", "sha256", "also"),
         *("n_documents", "n_tokens", "tokens_by_domain"),
     },
     "domains": {"domain", "name", "target_tokens", "available_tokens"},
-    "cells": {"name", "path", "target_tokens", "achieved_tokens", "available_tokens"},
+    "cells": {
+        *("name", "path", "target_tokens", "achieved_tokens", "available_tokens"),
+        "missed_tokens",
+    },
+    "ranges": {"split", "phase", "n_shards"},
+    "lineage": {"path", "bytes", "sha256", "split", "shard"},
 }
 
 
@@ -50,7 +57,7 @@ def verify_corpus(corpus: str) -> list[str]:
     contents: Contents = {}
     held_out = [shard for shard in known if shard["split"] == "holdout"]
     leading = _leading_format(manifest)
-    levels = verify_numbers.levels(manifest)
+    levels = verify_shares.levels(manifest)
 
     def read_holdout(paths: list[str], shard: dict[str, Any]) -> Content:
         wants = shard["format"] == leading
@@ -64,7 +71,9 @@ def verify_corpus(corpus: str) -> list[str]:
         return read_shard(paths, shard["format"], levels=levels, forbidden=mine)
 
     problems += _read(corpus, [s for s in known if s["split"] != "holdout"], read_train, contents)
-    return problems + verify_numbers.check(manifest, contents)
+    problems += verify_lineage.check(corpus, manifest, contents)
+    problems += verify_numbers.check(manifest, contents)
+    return problems + verify_shares.check(manifest, contents)
 
 
 def _read_manifest(corpus: str) -> dict[str, Any]:
@@ -86,8 +95,8 @@ def _not_ours(manifest: Any) -> str:
     """What keeps a JSON value from being a manifest, or nothing."""
     if not isinstance(manifest, dict):
         return "holds no JSON object"
-    if manifest.get("manifest_version") not in _VERSIONS:
-        return f"has manifest_version {manifest.get('manifest_version')!r}, expected 2"
+    if manifest.get("manifest_version") != VERSION:
+        return f"has manifest_version {manifest.get('manifest_version')!r}, expected {VERSION}"
     missing = {f"{key!r}" for key in _KEYS - set(manifest)}
     for name, wanted in _ENTRY_KEYS.items():
         for number, entry in enumerate(manifest.get(name, [])):
@@ -118,7 +127,8 @@ def _read(
             content = read(paths, shard)
         except CorpusError as error:
             return None, [f"{shard['path']}: {error}"]
-        return content, verify_numbers.check_shard(shard, content)
+        found = verify_numbers.check_shard(shard, content)
+        return content, found + verify_files.check_keys(corpus, shard)
 
     problems: list[str] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

@@ -1,27 +1,17 @@
-"""The numbers of a corpus: counts, tokens and shares follow from its shards, in every format."""
+"""Counts of a corpus follow from its shards, in every format and over all of them."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from mixcurate.io.corpus import MANIFEST
-from mixcurate.io.shard_content import Content, Sums, add
+from mixcurate.io.corpus import MANIFEST, SPLITS
+from mixcurate.io.shard_content import Content
 from mixcurate.io.shard_formats.base import entries
 from mixcurate.io.shard_formats.table import FORMATS
-from mixcurate.tables import CORPUS
+from mixcurate.io.verify_compare import compare
 
 #: What each shard holds, by the path that names it.
 Contents = dict[str, Content]
-
-_SPLITS = ("train", "holdout")
-
-
-def levels(manifest: dict[str, Any]) -> tuple[str, ...]:
-    """The columns whose values tell the cell of a row; without them the domain stands for it."""
-    cells = manifest.get("cells", [])
-    names = tuple(cells[0]["path"]) if cells else ()
-    return names if names and set(names) <= set(CORPUS.names) else ("domain",)
 
 
 def check_shard(shard: dict[str, Any], content: Content) -> list[str]:
@@ -31,7 +21,7 @@ def check_shard(shard: dict[str, Any], content: Content) -> list[str]:
         by_domain = content.groups["domain"]
         found["tokens_by_domain"] = {domain: sums[1] for domain, sums in by_domain.items()}
     known = {name: value for name, value in found.items() if value is not None}
-    problems = _compare(shard["path"], shard, known)
+    problems = compare(shard["path"], shard, known)
     if content.strangers:
         ids = ", ".join(map(repr, content.strangers))
         problems.append(f"{shard['path']}: expected no document of the holdout, found {ids}")
@@ -39,13 +29,13 @@ def check_shard(shard: dict[str, Any], content: Content) -> list[str]:
 
 
 def check(manifest: dict[str, Any], contents: Contents) -> list[str]:
-    """Everything that the manifest says of more than one shard."""
+    """Everything that the manifest says of counts of more than one shard."""
     problems = []
-    for split in _SPLITS:
+    for split in SPLITS:
         for name in FORMATS:
             problems += _balance(name, entries(manifest, name, split))
         problems += _formats_differ(manifest, split, contents)
-    return problems + _totals(manifest) + _details(manifest, contents)
+    return problems + _totals(manifest) + _ranges(manifest)
 
 
 def _balance(name: str, shards: list[dict[str, Any]]) -> list[str]:
@@ -69,15 +59,17 @@ def _formats_differ(manifest: dict[str, Any], split: str, contents: Contents) ->
     by_format = [shards for name in FORMATS if (shards := entries(manifest, name, split))]
     problems = []
     for others in by_format[1:]:
-        if len(others) != len(by_format[0]):
+        firsts = by_format[0]
+        if len(others) != len(firsts):
             problems.append(
                 f"{MANIFEST}: expected as many {others[0]['format']} shards as "
-                f"{by_format[0][0]['format']} shards ({len(by_format[0])}), found {len(others)}"
+                f"{firsts[0]['format']} shards ({len(firsts)}), found {len(others)}"
             )
             continue
-        for first, other in zip(by_format[0], others, strict=True):
+        for first, other in zip(firsts, others, strict=True):
             a, b = contents.get(first["path"]), contents.get(other["path"])
-            if a and b and (difference := _difference(a, b)):
+            difference = _difference(a, b) if a and b else ""
+            if difference:
                 problems.append(
                     f"{other['path']}: expected the rows of {first['path']}, found {difference}"
                 )
@@ -86,147 +78,60 @@ def _formats_differ(manifest: dict[str, Any], split: str, contents: Contents) ->
 
 def _difference(a: Content, b: Content) -> str:
     """How two formats of a shard differ in what both keep, or nothing."""
-    if None not in (a.documents, b.documents) and a.documents != b.documents:
+    if a.documents is not None and b.documents is not None and a.documents != b.documents:
         return f"{b.documents:,} documents instead of {a.documents:,}"
     both = [name for name in a.columns if name in b.columns]
     columns = [name for name in both if a.columns[name] != b.columns[name]]
     return f"other values in {', '.join(columns)}" if columns else ""
 
 
-def _totals(manifest: dict[str, Any]) -> list[str]:
-    """The manifest's totals follow from what it says of its shards, and shares from its totals."""
+def leading(manifest: dict[str, Any], split: str) -> list[dict[str, Any]]:
+    """The shards of a split in one format, whichever the manifest lists first."""
     listed = manifest["shards"]
-    shards = entries(manifest, listed[0]["format"], "train") if listed else []
+    return entries(manifest, listed[0]["format"], split) if listed else []
+
+
+def _sums(shards: list[dict[str, Any]]) -> dict[str, Any]:
+    tokens: dict[str, int] = {}
+    for shard in shards:
+        for domain, n in shard["tokens_by_domain"].items():
+            tokens[domain] = tokens.get(domain, 0) + n
+    numbers: dict[str, Any] = {k: sum(s[k] for s in shards) for k in ("n_documents", "n_tokens")}
+    return numbers | {"tokens_by_domain": tokens}
+
+
+def _totals(manifest: dict[str, Any]) -> list[str]:
+    """The manifest's totals follow from what it says of its shards."""
+    shards = leading(manifest, "train")
     if not shards:
         return [f"{MANIFEST}: expected at least one shard, found none"]
-    documents, tokens = (sum(s[name] for s in shards) for name in ("n_documents", "n_tokens"))
-    problems = _compare(MANIFEST, manifest, {"n_documents": documents, "n_tokens": tokens})
-    held = {domain for shard in shards for domain in shard["tokens_by_domain"]}
-    for stranger in sorted(held - {str(domain["domain"]) for domain in manifest["domains"]}):
+    sums = _sums(shards)
+    held = sums.pop("tokens_by_domain")
+    problems = compare(MANIFEST, manifest, sums)
+    for stranger in sorted(set(held) - {str(domain["domain"]) for domain in manifest["domains"]}):
         problems.append(f"{MANIFEST}: shards hold domain {stranger}, expected one of its domains")
     for domain in manifest["domains"]:
-        achieved = sum(s["tokens_by_domain"].get(str(domain["domain"]), 0) for s in shards)
+        achieved = held.get(str(domain["domain"]), 0)
         found = {
             "achieved_tokens": achieved,
-            "achieved_share": achieved / max(tokens, 1),
+            "achieved_share": achieved / max(sums["n_tokens"], 1),
             "epochs": achieved / max(domain["available_tokens"], 1),
         }
-        problems += _compare(_domain(domain), domain, found)
-    in_cells = sum(cell["achieved_tokens"] for cell in manifest.get("cells", []))
-    if "cells" in manifest and in_cells != tokens:
-        problems.append(f"{MANIFEST}: expected {tokens:,} tokens in its cells, found {in_cells:,}")
-    for cell in manifest.get("cells", []):
-        epochs = cell["achieved_tokens"] / max(cell["available_tokens"], 1)
-        problems += _compare(_cell(cell), cell, {"epochs": epochs})
-        if cell["achieved_tokens"] < cell["target_tokens"]:
-            problems.append(
-                f"{_cell(cell)}: expected at least target_tokens {cell['target_tokens']:,}, found "
-                f"{cell['achieved_tokens']:,}"
-            )
-    return problems + _held_out(manifest)
-
-
-def _held_out(manifest: dict[str, Any]) -> list[str]:
-    """The holdout is counted apart."""
-    shards = entries(manifest, manifest["shards"][0]["format"], "holdout")
-    found = {name: sum(s[name] for s in shards) for name in ("n_documents", "n_tokens")}
-    claimed = manifest.get("holdout") or {}
-    return _compare(f"{MANIFEST}: holdout", claimed, found) if shards or claimed else []
-
-
-def _domain(domain: dict[str, Any]) -> str:
-    return f"{MANIFEST}: domain {domain['domain']} ({domain['name']!r})"
-
-
-def _cell(cell: dict[str, Any]) -> str:
-    return f"{MANIFEST}: cell {cell['name']!r}"
-
-
-def _details(manifest: dict[str, Any], contents: Contents) -> list[str]:
-    """What only the documents tell: repeats, the largest document, sources and licences.
-
-    Taken from the first format whose shards can all be read and keep it.
-    """
-    for name in FORMATS:
-        shards = entries(manifest, name, "train")
-        mine = [contents[shard["path"]] for shard in shards if shard["path"] in contents]
-        if shards and len(mine) == len(shards) and all("domain" in c.groups for c in mine):
-            break
-    else:
-        return []
-    sums: dict[str, dict[str, Sums]] = {"domain": {}, "source": {}, "licence": {}}
-    for content in mine:
-        for by, groups in content.groups.items():
-            for key, numbers in groups.items():
-                add(sums[by], key, numbers)
-    problems = []
-    for domain in manifest["domains"]:
-        documents, _, unique = sums["domain"].get(str(domain["domain"]), [0, 0, 0])
-        found = {"n_documents": documents, "unique_tokens": unique}
-        problems += _compare(_domain(domain), domain, found)
-    problems += _check_cells(manifest, mine)
-    for by, key in (("source", "sources"), ("licence", "licences")):
-        problems += _group(key, manifest.get(key, []), sums[by])
+        where = f"{MANIFEST}: domain {domain['domain']} ({domain['name']!r})"
+        problems += compare(where, domain, found)
     return problems
 
 
-def _check_cells(manifest: dict[str, Any], contents: list[Content]) -> list[str]:
-    """Tokens of each cell, and that its draw ended within a document above its target."""
-    by = levels(manifest)
-    if not manifest.get("cells", []) or tuple(manifest.get("cells", [])[0]["path"]) != by:
-        return []
-    sums: dict[tuple[str | int | None, ...], Sums] = {}
-    for content in contents:
-        for key, numbers in content.cells.items():
-            add(sums, key, numbers)
+def _ranges(manifest: dict[str, Any]) -> list[str]:
+    """Each run of shards and the holdout, which is counted apart."""
     problems = []
-    for cell in manifest.get("cells", []):
-        key = tuple(cell["path"].values())
-        tokens = sums.get(key, [0, 0, 0])[1]
-        problems += _compare(_cell(cell), cell, {"achieved_tokens": tokens})
-        largest = max((content.largest.get(key, 0) for content in contents), default=0)
-        over = tokens - cell["target_tokens"]
-        if over > 0 and over >= largest:
-            problems.append(
-                f"{_cell(cell)}: expected less than its largest document ({largest:,} tokens) "
-                f"above target_tokens {cell['target_tokens']:,}, found {tokens:,}"
-            )
+    for one in manifest["ranges"]:
+        shards = [s for s in leading(manifest, one["split"]) if s["phase"] == one["phase"]]
+        found = {"n_shards": len(shards)} | _sums(shards)
+        if shards:
+            found["first_shard"] = shards[0]["shard"]
+        problems += compare(f"{MANIFEST}: range {one['phase']!r}", one, found)
+    shards = leading(manifest, "holdout")
+    if shards or manifest["holdout"]:
+        problems += compare(f"{MANIFEST}: holdout", manifest["holdout"] or {}, _sums(shards))
     return problems
-
-
-def _group(key: str, claimed: list[dict[str, Any]], sums: dict[str, Sums]) -> list[str]:
-    """The manifest's numbers by source or licence."""
-    total = max(sum(numbers[1] for numbers in sums.values()), 1)
-    by_name = {entry["name"]: entry for entry in claimed}
-    if set(by_name) != set(sums):
-        return [f"{MANIFEST}: expected {key} {sorted(by_name)}, found {sorted(sums)}"]
-    problems = []
-    for name, (documents, tokens, unique) in sums.items():
-        found = {
-            "n_documents": documents,
-            "achieved_tokens": tokens,
-            "achieved_share": tokens / total,
-            "unique_tokens": unique,
-            "epochs": tokens / max(unique, 1),
-        }
-        problems += _compare(f"{MANIFEST}: {key} {name!r}", by_name[name], found)
-    return problems
-
-
-def _compare(where: str, claimed: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """One sentence for each number that is not as claimed."""
-    return [
-        f"{where}: expected {name} {_show(claimed.get(name))}, found {_show(value)}"
-        for name, value in found.items()
-        if not _same(claimed.get(name), value)
-    ]
-
-
-def _same(claimed: Any, found: Any) -> bool:
-    if isinstance(found, float) and isinstance(claimed, int | float):
-        return math.isclose(claimed, found, rel_tol=1e-9, abs_tol=1e-12)
-    return bool(claimed == found)
-
-
-def _show(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -23,11 +23,8 @@ from mixcurate.transforms.tasks import Task
 
 MATERIALIZE = "materialize"
 
-#: Rows of a record batch in a shard; readers map whole batches.
-_BATCH_ROWS = 1_000
-
-#: What documents and tokens of a shard are added up by, where the exchange has the column.
-_GROUPS = ("domain", "source", "licence", "cell")
+#: What documents and tokens of a shard are added up by.
+_GROUPS = ("domain", "source", "licence")
 
 
 class _HashingStream:
@@ -67,7 +64,7 @@ class WriteShard:
     """Gather one shard's rows from the exchange, order them by hash, write every format.
 
     The payload of a task: ``split``, ``phase``, ``shard`` (its number in the split), ``n_shards``
-    (of the split), ``segments`` (part, batch in the part's exchange file).
+    (of the split), ``segments`` (part, extent in the part's exchange file).
 
     Attributes:
         workdir: where the exchange is.
@@ -125,11 +122,9 @@ class WriteShard:
                 )
                 for name, mine in zip(self.formats, streams, strict=True)
             ]
-            for start in range(0, len(order), _BATCH_ROWS):
-                piece = rows.take(pa.array(order[start : start + _BATCH_ROWS]))
-                for batch in piece.combine_chunks().to_batches():
-                    for writer in writers:
-                        writer.write(batch)
+            for batch in exchange.gather(rows, order):  # of as many rows as a reader maps at once
+                for writer in writers:
+                    writer.write(batch)
         files: list[dict[str, Any]] = []
         outputs: list[Output] = []
         for name, mine, hashed in zip(self.formats, paths, streams, strict=True):
@@ -161,10 +156,10 @@ class WriteShard:
 
 
 def _sums(rows: pa.Table, tokens: npt.NDArray[np.int64]) -> dict[str, dict[str, list[int]]]:
-    """Per domain, source, licence and cell: copies, tokens, tokens of first copies."""
+    """Per domain, source and licence: copies, tokens, tokens of first copies."""
     first = rows.column("copy").to_numpy() == 0
     result: dict[str, dict[str, list[int]]] = {}
-    for by in (name for name in _GROUPS if name in rows.column_names):
+    for by in _GROUPS:
         found: dict[str, list[int]] = {}
         values = rows.column(by).combine_chunks().dictionary_encode(null_encoding="encode")
         codes = values.indices.to_numpy(zero_copy_only=False)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ from mixcurate.errors import CorpusError
 from mixcurate.io import storage
 from mixcurate.io.verify import verify_corpus
 from mixcurate.tables import CORPUS
-from tests.corpora import build, describe
+from tests.corpora import build
+from tests.io.damage import edit_manifest, only, reseal, rewrite_arrow, rewrite_tar
 
 ARROW = "train/data-00001-of-00003.arrow"
 TAR = "wds/train-000001.tar"
@@ -32,54 +31,6 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def corpus(good: str, tmp_path: Path) -> str:
     return str(shutil.copytree(good, tmp_path / "corpus"))
-
-
-def edit_manifest(corpus: str, edit: Callable[[dict[str, Any]], None]) -> None:
-    path = f"{corpus}/manifest.json"
-    manifest = storage.read_json(path)
-    edit(manifest)
-    storage.write_json(path, manifest)
-
-
-def reseal(corpus: str, path: str) -> None:
-    """Make the manifest agree with the new bytes of a shard, so that only its content is wrong."""
-
-    def edit(manifest: dict[str, Any]) -> None:
-        shard = next(shard for shard in manifest["shards"] if shard["path"] == path)
-        shard.update(describe(f"{corpus}/{path}"))
-
-    edit_manifest(corpus, edit)
-
-
-def rewrite_tar(
-    corpus: str, path: str, edit: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]]
-) -> None:
-    with tarfile.open(f"{corpus}/{path}") as archive:
-        members = [(m.name, archive.extractfile(m).read()) for m in archive]  # type: ignore[union-attr]
-    with tarfile.open(f"{corpus}/{path}", "w") as archive:
-        for name, data in edit(members):
-            header = tarfile.TarInfo(name)
-            header.size = len(data)
-            archive.addfile(header, io.BytesIO(data))
-    reseal(corpus, path)
-
-
-def rewrite_arrow(corpus: str, path: str, edit: Callable[[pa.Table], pa.Table]) -> None:
-    with pa.OSFile(f"{corpus}/{path}") as stream:
-        table = edit(pa.ipc.open_stream(stream).read_all())
-    with (
-        pa.OSFile(f"{corpus}/{path}", "wb") as stream,
-        pa.ipc.new_stream(stream, table.schema) as w,
-    ):
-        w.write_table(table)
-    reseal(corpus, path)
-
-
-def only(corpus: str, *words: str) -> None:
-    """There is a problem with all of these words, and every problem is a sentence of its own."""
-    problems = verify_corpus(corpus)
-    assert any(all(word in problem for word in words) for problem in problems), problems
-    assert all("\n" not in problem for problem in problems)
 
 
 @pytest.mark.parametrize("kinds", [("arrow", "webdataset"), ("arrow",), ("webdataset",)])
@@ -158,7 +109,7 @@ def test_an_extra_file(corpus: str, path: str) -> None:
 def test_a_shard_that_the_manifest_forgot(corpus: str) -> None:
     edit_manifest(corpus, lambda manifest: manifest["shards"].pop())
     only(corpus, "wds/train-000002.tar", "not in manifest.json")
-    only(corpus, "as many tars as Arrow shards (3)", "found 2")
+    only(corpus, "as many webdataset shards as arrow shards (3)", "found 2")
 
 
 def test_a_path_outside_is_named_and_never_opened(corpus: str) -> None:
@@ -167,71 +118,6 @@ def test_a_path_outside_is_named_and_never_opened(corpus: str) -> None:
 
     edit_manifest(corpus, edit)
     only(corpus, "'../../etc/passwd'", "no name of a shard")
-
-
-@pytest.mark.parametrize("path", [ARROW, TAR])
-@pytest.mark.parametrize("key", ["n_documents", "n_tokens"])
-def test_counts_of_a_shard(corpus: str, path: str, key: str) -> None:
-    def edit(manifest: dict[str, Any]) -> None:
-        shard = next(shard for shard in manifest["shards"] if shard["path"] == path)
-        shard[key] += 1
-
-    edit_manifest(corpus, edit)
-    only(corpus, path, key, "expected", "found")
-
-
-def test_tokens_by_domain_of_a_shard(corpus: str) -> None:
-    def edit(manifest: dict[str, Any]) -> None:
-        tokens = manifest["shards"][0]["tokens_by_domain"]
-        tokens["0"], tokens["1"] = tokens["0"] + 1, tokens["1"] - 1
-
-    edit_manifest(corpus, edit)
-    only(corpus, "train/data-00000-of-00003.arrow", "tokens_by_domain")
-
-
-@pytest.mark.parametrize("key", ["n_documents", "n_tokens"])
-def test_totals(corpus: str, key: str) -> None:
-    edit_manifest(corpus, lambda manifest: manifest.update({key: manifest[key] + 1}))
-    only(corpus, "manifest.json", key)
-
-
-@pytest.mark.parametrize(
-    "key",
-    ["achieved_tokens", "achieved_share", "unique_tokens", "epochs", "target_share", "n_documents"],
-)
-def test_numbers_of_a_domain(corpus: str, key: str) -> None:
-    def edit(manifest: dict[str, Any]) -> None:
-        manifest["domains"][1][key] += 1e-6 if isinstance(manifest["domains"][1][key], float) else 1
-
-    edit_manifest(corpus, edit)
-    found = verify_corpus(corpus)
-    assert len(found) == 1
-    assert "domain 1" in found[0]
-    assert key in found[0]
-
-
-@pytest.mark.parametrize("group", ["sources", "licences"])
-@pytest.mark.parametrize("key", ["achieved_tokens", "achieved_share", "unique_tokens"])
-def test_numbers_of_a_source_or_licence(corpus: str, group: str, key: str) -> None:
-    def edit(manifest: dict[str, Any]) -> None:
-        manifest[group][0][key] *= 2
-
-    edit_manifest(corpus, edit)
-    only(corpus, group, key)
-
-
-@pytest.mark.parametrize(("by", "word"), [(3, "at least target_tokens"), (-90, "largest document")])
-def test_a_target_that_is_missed_or_overshot(corpus: str, by: int, word: str) -> None:
-    def edit(manifest: dict[str, Any]) -> None:
-        domain = manifest["domains"][0]
-        domain["target_tokens"] += by
-        domain["target_share"] = domain["target_tokens"] / manifest["budget_tokens"]
-
-    edit_manifest(corpus, edit)
-    found = verify_corpus(corpus)
-    assert len(found) == 1
-    assert "domain 0" in found[0]
-    assert word in found[0]
 
 
 def test_swapped_members_within_a_sample(corpus: str) -> None:
@@ -259,7 +145,7 @@ def test_a_key_twice_in_two_shards(corpus: str) -> None:
         return [(name.replace("000001-", "000000-"), data) for name, data in members]
 
     rewrite_tar(corpus, TAR, edit)
-    only(corpus, TAR, "keys of its own", "wds/train-000000.tar")
+    only(corpus, TAR, "keys of its own", "000001-", "found '000000-'")
 
 
 @pytest.mark.parametrize("name", ["../x.txt", "A.txt", "a b.txt", "x.txt.gz", "x"])
@@ -293,7 +179,7 @@ def test_formats_that_hold_other_texts(corpus: str) -> None:
     assert len(found) == 1
     assert TAR in found[0]
     assert ARROW in found[0]
-    assert "some of them others" in found[0]
+    assert "other values in text" in found[0]
 
 
 def test_an_arrow_shard_with_another_schema(corpus: str) -> None:
@@ -314,20 +200,6 @@ def test_an_arrow_shard_with_a_null(corpus: str) -> None:
 
     rewrite_arrow(corpus, ARROW, edit)
     only(corpus, ARROW, "n_tokens")
-
-
-def test_shards_that_are_not_balanced(corpus: str) -> None:
-    def edit(manifest: dict[str, Any]) -> None:
-        manifest["shards"][0]["n_documents"] += 2
-        manifest["shards"][2]["n_documents"] = 0
-
-    edit_manifest(corpus, edit)
-    only(corpus, "arrow shards", "at most one document")
-    only(corpus, manifest_path(corpus, 2), "found none")
-
-
-def manifest_path(corpus: str, shard: int) -> str:
-    return str(storage.read_json(f"{corpus}/manifest.json")["shards"][shard]["path"])
 
 
 @pytest.mark.parametrize("edit", ["drop", "reverse"])

@@ -38,7 +38,7 @@ _KEY = re.compile(r"[0-9a-z_-]+")
 
 class _Writer:
     def __init__(self, stream: IO[bytes], shard: int) -> None:
-        self._stream, self._prefix, self._row = stream, f"{shard:06d}-", 0
+        self._stream, self._prefix, self._row = stream, key_prefix(shard), 0
 
     def write(self, batch: pa.RecordBatch) -> None:
         keys = _decimal(np.arange(self._row, self._row + batch.num_rows))
@@ -87,6 +87,11 @@ def _octal(numbers: npt.NDArray[Any], width: int) -> npt.NDArray[np.uint8]:
     return ((numbers[:, None] >> shifts & 7) + ord("0")).astype(np.uint8)
 
 
+def key_prefix(shard: int) -> str:
+    """What the keys of a shard begin with, and no others of its split."""
+    return f"{shard:06d}-"
+
+
 def shard_paths(split: str, shard: int, n_shards: int) -> list[str]:
     """One tar a shard; the number of shards is no part of the name, for ``{000000..000099}``."""
     return [f"wds/{split}-{shard:06d}.tar"]
@@ -116,7 +121,7 @@ def read_rows(streams: list[IO[bytes]]) -> Iterator[pa.RecordBatch]:
 
 def _read(stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
     rows: list[dict[str, Any]] = []
-    last = ""
+    last = prefix = ""
     members = _members(stream)
     for name, data in members:
         key, dot, kind = name.partition(".")
@@ -125,6 +130,9 @@ def _read(stream: IO[bytes]) -> Iterator[pa.RecordBatch]:
         if last and key <= last:
             word = "twice" if key == last else f"after {last!r}"
             raise CorpusError(f"the key {key!r} {word}; keys are unique and ascend")
+        prefix = prefix or key.partition("-")[0]
+        if key.partition("-")[0] != prefix:
+            raise CorpusError(f"the key {key!r} where keys begin with {prefix}-")
         follower, fields = next(members, ("the end of the file", b""))
         if follower != f"{key}.json":
             raise CorpusError(f"{follower!r} after {name!r} where {key + '.json'!r} should be")
