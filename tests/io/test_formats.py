@@ -76,12 +76,6 @@ def test_webdataset_gives_the_same_documents_in_the_same_order(both: str) -> Non
     assert len({sample["__key__"] for sample in samples}) == ROWS
 
 
-def test_wids_reads_the_index(both: str) -> None:
-    wids = pytest.importorskip("wids")
-    samples = wids.ShardListDataset(f"{both}/wds/index.json")
-    assert len(samples) == ROWS
-
-
 def test_the_index_names_every_tar_with_its_size(both: str) -> None:
     index = storage.read_json(f"{both}/wds/index.json")
     sizes = storage.read_json(f"{both}/wds/sizes.json")
