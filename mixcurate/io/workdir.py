@@ -34,7 +34,7 @@ _EARLIER = frozenset(
 )
 
 #: Folders of ``_stages`` that the stages after score write.
-_LATER_STAGES = frozenset({"plan", "select", "exchange", "materialize", "preference"})
+_LATER_STAGES = frozenset({"plan", "select", "exchange", "materialize", "preference", "target"})
 
 
 @dataclasses.dataclass(frozen=True)

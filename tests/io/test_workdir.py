@@ -196,7 +196,7 @@ def test_what_later_stages_write_is_never_in_the_workdir_below(tmp_path):
     for stage in ("plan", "materialize"):
         assert workdir.success_path(stage).startswith(workdir.root)
         assert workdir.rejected(stage, "a").startswith(workdir.root)
-    for stage in ("plan", "select", "exchange", "materialize"):
+    for stage in ("plan", "select", "exchange", "materialize", "preference", "target"):
         assert workdir.tasks_folder(stage).startswith(workdir.root)
     workdir.clear_success("plan")
     workdir.write_success("plan", Success("f1", [], 0, 0, 0, {}, 0.0))
