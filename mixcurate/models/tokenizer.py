@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from array import array
 from itertools import islice
 from typing import Protocol
 
@@ -77,7 +78,8 @@ class TekkenTokenizer:
     def encode(self, texts: list[str]) -> list[npt.NDArray[np.uint32]]:
         """Ids of each text, as Mistral's models have them: after those of the special tokens."""
         return [
-            np.concatenate([np.array(piece, np.uint32) for piece in pieces]) + TEKKEN_SPECIAL
+            _uint32([rank for piece in pieces for rank in piece] if pieces[1:] else pieces[0])
+            + np.uint32(TEKKEN_SPECIAL)
             for pieces in self._ranks(texts)
         ]
 
@@ -140,7 +142,7 @@ class FileTokenizer:
     def encode(self, texts: list[str]) -> list[npt.NDArray[np.uint32]]:
         """Ids of each text: uint32 ``[count(text)]``."""
         encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [np.array(encoding.ids, np.uint32) for encoding in encoded]
+        return [_uint32(encoding.ids) for encoding in encoded]
 
     def ends(self, text: str) -> npt.NDArray[np.int64]:
         """Where each token of a text ends, in whole characters: int64 ``[count(text)]``."""
@@ -168,6 +170,11 @@ def token_counter(name: str, threads: int, key: str = "ingest.tokenizer") -> Doc
     if not os.path.isfile(name):
         raise InputError(f"{key}: no file {name}; give a tokenizer.json or 'embedded'")
     return FileTokenizer(name, key)
+
+
+def _uint32(ids: list[int]) -> npt.NDArray[np.uint32]:
+    """Twice as fast as ``np.array`` of the list."""
+    return np.frombuffer(array("I", ids), np.uint32)
 
 
 def _cut(text: str) -> list[str]:
