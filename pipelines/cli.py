@@ -17,6 +17,7 @@ import click
 
 import mixcurate
 from mixcurate.errors import MixcurateError
+from pipelines.cli_corpus import diff, proxy, verify
 from pipelines.cli_options import BEAM, JSON, QUIET, RECIPE, SET, job_of
 from pipelines.cli_quality import annotate, explain, train_quality
 
@@ -261,22 +262,6 @@ def export(workdir: str, out: str) -> None:
 
 
 @main.command()
-@click.argument("corpus", type=click.Path())
-@JSON
-def verify(corpus: str, as_json: bool) -> None:
-    """Check CORPUS against its manifest; exit 1 on any difference."""
-    from mixcurate.io.verify import verify_corpus
-
-    problems = verify_corpus(corpus)
-    if as_json:
-        click.echo(json.dumps({"corpus": corpus, "ok": not problems, "problems": problems}))
-    else:
-        click.echo("\n".join(problems) if problems else f"{corpus}: agrees with its manifest")
-    if problems:
-        sys.exit(1)
-
-
-@main.command()
 @click.argument("workdir", type=click.Path())
 def report(workdir: str) -> None:
     """Write report.html of WORKDIR: one self-contained file."""
@@ -297,9 +282,8 @@ def doctor(as_json: bool) -> None:
         sys.exit(1)
 
 
-main.add_command(annotate)
-main.add_command(train_quality)
-main.add_command(explain)
+for added in (annotate, train_quality, explain, proxy, verify, diff):
+    main.add_command(added)
 
 
 @main.command()

@@ -21,7 +21,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     result = invoke("--help")
     commands = (
         "init", "run", *STAGES, "update", "label", "annotate", "train-quality", "explain",
-        "inspect", "verify", "report", "export", "doctor", "schema",
+        "inspect", "verify", "diff", "proxy", "report", "export", "doctor", "schema",
     )  # fmt: skip
     assert result.exit_code == 0
     for command in commands:
