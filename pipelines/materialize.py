@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 from mixcurate.errors import CorpusError, OutputError
 from mixcurate.io import corpus as corpus_io
 from mixcurate.io import storage
 from mixcurate.io.manifest import build_manifest, share_errors
+from mixcurate.io.shard_formats.base import TokenOptions
+from mixcurate.io.shard_formats.token_rows import facts
 from mixcurate.io.workdir import Success, TaskResult
+from mixcurate.kernels.cells import Membership, Partition
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.shards import ShardRange
 from mixcurate.kernels.spdx import licence_table
+from mixcurate.transforms.cells import CellsOf
 from mixcurate.transforms.exchange import EXCHANGE, ExchangePart
 from mixcurate.transforms.lineage import WriteTraced
 from mixcurate.transforms.materialize import Materialize
 from mixcurate.transforms.tasks import Task, split, summarise
+from mixcurate.transforms.tokens import token_options
 from mixcurate.transforms.write_shard import MATERIALIZE, WriteShard
-from pipelines.job import Job, finish, recipe_fingerprint, say_resumed, up_to_date
+from pipelines.job import Job, finish, recipe_fingerprint, resolve, say_resumed, up_to_date
 
 VERSION = "2"
+
+#: Formats that hold tokens, not texts.
+TOKEN_FORMATS = {"megatron", "nanotron", "litdata_tokens"}
 
 #: Bytes of text that one core moves in a second; only decides about processes.
 _BYTES_PER_SECOND = 6e7
@@ -37,6 +47,7 @@ def run(job: Job) -> Success:
         VERSION,
         planned.fingerprint,
         job.recipe.output.model_dump_json(),
+        _token_digest(job),
         job.corpus,
         *(part.digest for part in planned.parts),
     )
@@ -68,7 +79,10 @@ def _manifest(job: Job, plan: dict[str, Any], results: list[TaskResult]) -> dict
         inputs=job.require("ingest").details["inputs"],
         plan=plan,
         shards=[result.details for result in results],
-        mixture=job.recipe.mixture.model_dump(mode="json"),
+        asked={
+            "mixture": job.recipe.mixture.model_dump(mode="json"),
+            "token_files": _token_files(job),
+        },
     )
     known = licence_table([entry["name"] for entry in manifest["licences"]])
     for entry, about in zip(manifest["licences"], known, strict=True):
@@ -95,6 +109,40 @@ def check_output(job: Job) -> None:
             f"choose another output.path or remove it"
         )
     storage.require_writable(job.corpus)
+    if options := _tokens(job):
+        options()  # a tokenizer that is wrong is no news for after all other stages
+
+
+def _tokenizer(job: Job, name: str) -> str:
+    return name if name == "embedded" else resolve(job.base, name)
+
+
+def _tokens(job: Job) -> Callable[[], TokenOptions] | None:
+    """Makes what formats of tokens need, on a worker; None if there are none of these."""
+    output, ingest = job.recipe.output, job.recipe.ingest
+    if not TOKEN_FORMATS & set(output.formats):
+        return None
+    params = output.tokens
+    if params.tokenizer is not None:
+        path = _tokenizer(job, params.tokenizer)
+        params = params.model_copy(update={"tokenizer": path})
+    return functools.partial(token_options, params, _tokenizer(job, ingest.tokenizer), 1)
+
+
+def _token_digest(job: Job) -> str:
+    """Names the content of the tokenizer for formats of tokens."""
+    name = job.recipe.output.tokens.tokenizer
+    if not _tokens(job) or name in {None, "embedded"}:
+        return ""
+    return storage.digest(_tokenizer(job, str(name)))
+
+
+def _token_files(job: Job) -> dict[str, Any] | None:
+    """What the manifest says of these formats; the tokenizer as the recipe names it."""
+    if not (options := _tokens(job)):
+        return None
+    name = job.recipe.output.tokens.tokenizer or job.recipe.ingest.tokenizer
+    return facts(options()) | {"tokenizer": name}
 
 
 def shard_ranges(plan: dict[str, Any]) -> tuple[ShardRange, ...]:
@@ -113,6 +161,16 @@ def plan_ranges(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"range": 0, "split": "train", "phase": "main"} | numbers]
 
 
+def plan_cells(job: Job, plan: dict[str, Any]) -> CellsOf | None:
+    """How a plan divides the pool; None where its cells are the domains."""
+    if "cells" not in plan:
+        return None
+    paths = [tuple(cell["path"].values()) for cell in plan["cells"]]
+    partition = Partition.of(plan["by"], paths, plan.get("tier_cuts", ()))
+    params = job.recipe.mixture
+    return CellsOf(partition, Membership(job.recipe.seed, params.holdout, params.subsample))
+
+
 def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -> None:
     names = [part.name for part in planned.parts]
     ranges = shard_ranges(plan)
@@ -121,9 +179,11 @@ def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -
     exchanged = split(job.workdir, EXCHANGE, tasks)
     committed = _kept_shards(job, mark)
     say_resumed(job, MATERIALIZE, len(exchanged.done) + len(committed), len(names) + n_shards)
-    write = WriteShard(job.workdir, job.corpus, tuple(job.recipe.output.formats), mark)
+    formats = tuple(job.recipe.output.formats)
+    write = WriteShard(job.workdir, job.corpus, formats, mark, _tokens(job))
+    tokenizer = _tokenizer(job, job.recipe.ingest.tokenizer)
     stage = Materialize(
-        exchange=ExchangePart(job.workdir, ranges, job.recipe.ingest.tokenizer),
+        exchange=ExchangePart(job.workdir, ranges, tokenizer, plan_cells(job, plan)),
         write=WriteTraced(write),
         parts=names,
         exchanged=exchanged,

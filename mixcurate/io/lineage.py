@@ -114,29 +114,3 @@ def find(corpus: str, document: str) -> list[dict[str, Any]]:
         mine = batch.filter(pc.equal(batch.column("id"), document))
         found += mine.to_pylist()
     return found
-
-
-def check_lineage(corpus: str, manifest: dict[str, Any]) -> list[str]:
-    """One sentence for each file of the lineage that is not as the manifest has it.
-
-    Rows are not compared with those of the shards: their number is, and the files' bytes.
-    """
-    documents = {(s["split"], s["shard"]): s["n_documents"] for s in manifest["shards"]}
-    listed = {(entry["split"], entry["shard"]): entry for entry in manifest.get("lineage", [])}
-    problems = [
-        f"{FOLDER}: expected a file for shard {shard} of {split}, found none"
-        for split, shard in sorted(documents.keys() - listed.keys())
-        if listed
-    ]
-    for place, entry in sorted(listed.items()):
-        path = storage.join(corpus, entry["path"])
-        if not is_lineage(entry["path"].removeprefix(f"{FOLDER}/")):
-            problems.append(f"{entry['path']!r} is no name of a file of the lineage")
-        elif not storage.exists(path):
-            problems.append(f"{entry['path']} is missing, expected {entry['bytes']:,} bytes")
-        elif hashlib.sha256(data := storage.read_bytes(path)).hexdigest() != entry["sha256"]:
-            problems.append(f"{entry['path']}: expected sha256 {entry['sha256']}, found another")
-        elif (rows := pq.read_metadata(io.BytesIO(data)).num_rows) != documents.get(place):
-            wanted = documents.get(place)
-            problems.append(f"{entry['path']}: expected {wanted} documents, found {rows:,}")
-    return problems

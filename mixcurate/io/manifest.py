@@ -28,7 +28,7 @@ def build_manifest(
     inputs: list[dict[str, Any]],
     plan: dict[str, Any],
     shards: list[dict[str, Any]],
-    mixture: dict[str, Any] | None = None,
+    asked: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest of a corpus whose shards are all written.
 
@@ -42,8 +42,10 @@ def build_manifest(
         shards: per shard, in the order of their numbers, ``files``, ``lineage`` and, by domain,
             source, licence, language and cell, [copies, tokens, tokens of first copies]; by cell
             under ``cut`` also [copies that were cut, tokens that the cut missed].
-        mixture: the parameters of the mixture.
+        asked: ``mixture``, its parameters; ``token_files``, what formats of tokens are made with.
     """
+    asked = asked or {}
+    mixture = asked.get("mixture", {})
     train = [shard for shard in shards if _split(shard) == "train"]
     held_out = [shard for shard in shards if _split(shard) != "train"]
     totals = {by: _sum(train, by) for by in ("domain", "source", "licence", "language")}
@@ -56,8 +58,9 @@ def build_manifest(
         "recipe_fingerprint": recipe_fingerprint,
         "seed": plan["seed"],
         "strategy": plan["strategy"],
-        "mixture": {"applied": APPLIED, "by": plan.get("by", ["domain"])} | (mixture or {}),
+        "mixture": {"applied": APPLIED, "by": plan.get("by", ["domain"])} | mixture,
         "tokenizer": tokenizer,
+        "token_files": asked.get("token_files"),
         "encoder": encoder,
         "inputs": inputs,
         "budget_tokens": plan["budget_tokens"],
@@ -73,7 +76,7 @@ def build_manifest(
             (one["largest_shard_deviation"] for one in ranges if one["split"] == "train"),
             default=0.0,
         ),
-        "holdout": _holdout(mixture or {}, held_out),
+        "holdout": _holdout(mixture, held_out),
         "notes": [*plan.get("notes", []), *_notes(train)],
         "shards": [file | _of_shard(shard) for shard in shards for file in shard["files"]],
         "lineage": [
