@@ -199,7 +199,15 @@ def damage(kind: str) -> list[tuple[int, int, bytes]]:
         return anywhere + [(1, at, b"\x7f") for at in places] + [(1, -1, b""), (1, -2, b"x")]
     if kind == "nanotron":
         index = [(1, 0, b"\xff\xff"), (1, 8, b"\0\0"), (1, -1, b""), (1, -2, b"x" * 8)]
-        return [*anywhere, *index, (2, 6, b"9"), (2, 8, b"1"), (2, 0, b"\n"), (2, -2, b"\n")]
+        return [
+            *anywhere,
+            *index,
+            (2, 6, b"9"),
+            (2, 8, b"1"),
+            (2, 0, b"\n"),
+            (2, -2, b"\n"),
+            (2, 8, b"9" * 5_000),
+        ]
     return [*anywhere, (0, 0, b"\x7f"), (0, 4, b"\x01"), (0, 8, b"\0\0\0"), (0, 100, b"\xff\xff")]
 
 

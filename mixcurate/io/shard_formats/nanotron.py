@@ -12,6 +12,7 @@ with each sequence.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -90,7 +91,7 @@ def read_rows(streams: list[IO[bytes]]) -> Iterator[pa.RecordBatch]:
     yield from ()
     lines = streams[2].read(1 << 16).decode(errors="replace").split("\n")
     size = lines[0].rpartition("|")[2]
-    if len(lines) != 3 or size not in ("2", "4") or not lines[1].isdecimal():
+    if len(lines) != 3 or size not in ("2", "4") or not re.fullmatch("[0-9]{1,19}", lines[1]):
         raise CorpusError(f"metadata that starts with {lines[0][:80]!r}")
     last = 0
     while data := streams[1].read(1 << 20):
