@@ -65,6 +65,7 @@ def run_proxy(job: Job, tokens: int, out: str | None = None) -> dict[str, Any]:
     storage.require_writable(root)
     materialize.check_output(proxy)
     plan.run(proxy)
+    _note(proxy, job.recipe)
     materialize.run(proxy)
     whole = job.workdir.path("plan.json")
     return _summary(
@@ -122,6 +123,22 @@ def _scaled(
         else target.model_copy(update={"tokens": round(target.tokens * fraction)})
         for key, target in targets.items()
     }
+
+
+def _note(proxy: Job, whole: Recipe) -> None:
+    """Say in the proxy's plan what it is."""
+    path = proxy.workdir.path("plan.json")
+    planned = storage.read_json(path)
+    tokens, budget = proxy.recipe.mixture.budget_tokens, whole.mixture.budget_tokens
+    assert tokens is not None
+    assert budget is not None
+    note = (
+        f"proxy of {whole.name}: {tokens / budget:.6g} of its documents, by hash, for {tokens:,} "
+        f"of {budget:,} tokens, so that each repeats as often"
+    )
+    if note not in planned["notes"]:
+        proxy.reporter.say(f"plan: {note}")
+        storage.write_json(path, planned | {"notes": [note, *planned["notes"]]})
 
 
 def _summary(

@@ -77,6 +77,10 @@ def test_each_domain_repeats_as_in_the_whole_corpus(parent):
     assert made["fraction"] == 0.5
     whole = storage.read_json(str(parent / "work/plan.json"))
     planned = storage.read_json(str(parent / "work/proxies/12000/plan.json"))
+    assert planned["notes"][0] == (
+        "proxy of small: 0.5 of its documents, by hash, for 12,000 of 24,000 tokens, so that each "
+        "repeats as often"
+    )
     there = subsampled(parent, 0.5)
     assert [d["domain"] for d in made["domains"]] == [d["domain"] for d in whole["domains"]]
     for mine, its, cell in zip(made["domains"], whole["domains"], planned["cells"], strict=True):
