@@ -149,24 +149,14 @@ def shard_ranges(plan: dict[str, Any]) -> tuple[ShardRange, ...]:
     """The runs of shards of a plan; a range without documents has no shards."""
     return tuple(
         ShardRange(one["split"], one["phase"], min(one["shards"], one["documents"]))
-        for one in plan_ranges(plan)
+        for one in plan["ranges"]
     )
 
 
-def plan_ranges(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """The ranges that a plan tells."""
-    if "ranges" in plan:
-        return list(plan["ranges"])
-    numbers = {key: plan[key] for key in ("documents", "tokens", "bytes", "shards")}
-    return [{"range": 0, "split": "train", "phase": "main"} | numbers]
-
-
-def plan_cells(job: Job, plan: dict[str, Any]) -> CellsOf | None:
-    """How a plan divides the pool; None where its cells are the domains."""
-    if "cells" not in plan:
-        return None
+def plan_cells(job: Job, plan: dict[str, Any]) -> CellsOf:
+    """How a plan divides the pool."""
     paths = [tuple(cell["path"].values()) for cell in plan["cells"]]
-    partition = Partition.of(plan["by"], paths, plan.get("tier_cuts", ()))
+    partition = Partition.of(plan["by"], paths, plan["tier_cuts"])
     params = job.recipe.mixture
     return CellsOf(partition, Membership(job.recipe.seed, params.holdout, params.subsample))
 
@@ -189,11 +179,23 @@ def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -
         exchanged=exchanged,
         committed=committed,
     )
+    _warn_of_space(job, plan)
     with job.reporter.watch(
         job.workdir, MATERIALIZE, stage=MATERIALIZE, done=len(committed), tasks=n_shards
     ):
         seconds = plan["bytes"] / _BYTES_PER_SECOND
         job.run_pipeline(MATERIALIZE, stage.build, work_seconds=seconds)
+
+
+def _warn_of_space(job: Job, plan: dict[str, Any]) -> None:
+    """Say beforehand that a disk will not do; a compressed format may still fit."""
+    needed = sum(one["bytes"] for one in plan["ranges"]) * len(job.recipe.output.formats)
+    free = storage.free_bytes(job.corpus)
+    if free is not None and needed > free:
+        job.reporter.say(
+            f"materialize: warning: {job.corpus} has {free:,} bytes free, and the corpus takes "
+            f"about {needed:,}"
+        )
 
 
 def _kept_shards(job: Job, mark: str) -> dict[str, str]:

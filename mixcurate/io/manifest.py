@@ -58,7 +58,7 @@ def build_manifest(
         "recipe_fingerprint": recipe_fingerprint,
         "seed": plan["seed"],
         "strategy": plan["strategy"],
-        "mixture": {"applied": APPLIED, "by": plan.get("by", ["domain"])} | mixture,
+        "mixture": {"applied": APPLIED, "by": plan["by"]} | mixture,
         "tokenizer": tokenizer,
         "token_files": asked.get("token_files"),
         "encoder": encoder,
@@ -77,7 +77,7 @@ def build_manifest(
             default=0.0,
         ),
         "holdout": _holdout(mixture, held_out),
-        "notes": [*plan.get("notes", []), *_notes(train)],
+        "notes": [*plan["notes"], *_notes(train)],
         "shards": [file | _of_shard(shard) for shard in shards for file in shard["files"]],
         "lineage": [
             {"split": _split(shard), "shard": shard["files"][0]["shard"]} | shard["lineage"]
@@ -99,7 +99,7 @@ def share_errors(manifest: dict[str, Any]) -> list[str]:
         if over + cell["missed_tokens"] < 0:
             problems.append(f"{cell['name']!r} has {numbers}")
         largest = cell["largest_document"]
-        if largest is not None and over > 0 and over >= largest:
+        if over > 0 and over >= largest:
             problems.append(
                 f"{cell['name']!r} has {numbers}, and its largest document has {largest:,}"
             )
@@ -143,20 +143,10 @@ def _domains(plan: dict[str, Any], totals: Sums, n_tokens: int) -> list[dict[str
                 "achieved_share": tokens / max(n_tokens, 1),
                 "unique_tokens": unique,
                 "epochs": tokens / max(planned["available_tokens"], 1),
-                "effective_tokens": planned.get("effective_tokens"),
+                "effective_tokens": planned["effective_tokens"],
             }
         )
     return domains
-
-
-def planned_cells(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cells of a plan; a plan of domains alone need not tell them."""
-    if "cells" in plan:
-        return list(plan["cells"])
-    return [
-        domain | {"cell": domain["domain"], "path": {"domain": domain["domain"]}}
-        for domain in plan["domains"]
-    ]
 
 
 def _cells(
@@ -165,7 +155,7 @@ def _cells(
     told = any("cell" in shard for shard in shards)
     totals, cuts = _sum(shards, "cell" if told else "domain"), _sum(shards, "cut")
     cells = []
-    for planned in planned_cells(plan):
+    for planned in plan["cells"]:
         key = str(planned["cell"] if told else planned["path"]["domain"])
         copies, tokens, unique = totals.get(key, [0, 0, 0])
         cells.append(
@@ -180,8 +170,8 @@ def _cells(
                 "achieved_share": tokens / max(n_tokens, 1),
                 "unique_tokens": unique,
                 "epochs": tokens / max(planned["available_tokens"], 1),
-                "effective_tokens": planned.get("effective_tokens"),
-                "largest_document": planned.get("largest_document"),
+                "effective_tokens": planned["effective_tokens"],
+                "largest_document": planned["largest_document"],
                 "missed_tokens": cuts.get(key, [0, 0])[1],
             }
         )

@@ -22,7 +22,7 @@ import orjson
 import xxhash
 from fsspec.core import url_to_fs
 
-from mixcurate.errors import MissingExtra, OutputError
+from mixcurate.errors import JobError, MissingExtra, OutputError
 from mixcurate.io import remote
 
 _TEMPORARY = ".tmp-"
@@ -271,6 +271,40 @@ def require_writable(folder: str) -> None:
         reason = error.strerror or str(error)
         raise OutputError(
             f"cannot write to {folder}: {reason}. Choose another folder or change its permissions."
+        ) from error
+
+
+def free_bytes(folder: str) -> int | None:
+    """Bytes that can still be written in a folder of this machine; None elsewhere."""
+    if not is_local(folder):
+        return None
+    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    return shutil.disk_usage(folder or ".").free
+
+
+@contextlib.contextmanager
+def tells_full_disk(folder: str, needed: int) -> Iterator[None]:
+    """What is written into ``folder`` may find its disk full: then say what is missing.
+
+    Args:
+        folder: where files are written.
+        needed: bytes that are written at least.
+
+    Raises:
+        JobError: there was no space left, or the quota is used up.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        free = free_bytes(folder)
+        left = "" if free is None else f" {free:,} bytes are free,"
+        raise JobError(
+            f"cannot write to {folder}: {os.strerror(error.errno)}.{left} and {needed:,} or more "
+            f"are needed for the next file. Make room and run the same command again: what is "
+            f"finished is kept."
         ) from error
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mixcurate.io import exchange, partfiles
+from mixcurate.io import exchange, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, Output, TaskResult, Workdir
 from mixcurate.kernels import shards
 from mixcurate.kernels.shards import ShardRange
@@ -44,15 +44,11 @@ class _Keys:
 
 
 def _read_keys(workdir: Workdir, part: str) -> _Keys:
-    table = partfiles.read_table(selection_path(workdir, part))
-    return _keys(table)
+    return _keys(partfiles.read_table(selection_path(workdir, part), ["shuffle", "range"]))
 
 
 def _keys(selection: pa.Table) -> _Keys:
-    keys = selection.column("shuffle").to_numpy()
-    if "range" not in selection.column_names:
-        return _Keys(keys, np.zeros(len(keys), np.uint8))
-    return _Keys(keys, selection.column("range").to_numpy())
+    return _Keys(selection.column("shuffle").to_numpy(), selection.column("range").to_numpy())
 
 
 class KeyHistogram(beam.CombineFn):
@@ -135,6 +131,12 @@ class _Drawn:
     made: dict[str, pa.Array]
     keep: npt.NDArray[np.int32]
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the copies' texts, before any is cut."""
+        lengths = pc.binary_length(_array(self.documents, "text")).to_numpy()
+        return int(lengths[self.rows].sum())
+
 
 @dataclasses.dataclass(frozen=True)
 class ExchangePart:
@@ -155,7 +157,11 @@ class ExchangePart:
     stage: str = EXCHANGE
 
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
-        """Write the part's exchange file, and its traces."""
+        """Write the part's exchange file, and its traces.
+
+        Raises:
+            JobError: the disk is full.
+        """
         selection = partfiles.read_table(selection_path(self.workdir, task.name))
         keys = _keys(selection)
         counts = [one.shards for one in self.ranges]
@@ -163,11 +169,10 @@ class ExchangePart:
         order = np.lexsort((keys.shuffle, shard))
         drawn = self._drawn(task.name, selection.take(pa.array(order)))
         tokens = drawn.made["n_tokens"].to_numpy().copy()
-        rows = self._rows(drawn, tokens)
-        written = exchange.write_exchange(
-            exchange_path(self.workdir, task.name), rows, shard[order], exchange.EXCHANGE
-        )
-        traced = self._write_traces(task.name, drawn, tokens, shard[order])
+        path, rows = exchange_path(self.workdir, task.name), self._rows(drawn, tokens)
+        with storage.tells_full_disk(self.workdir.root, drawn.n_bytes):
+            written = exchange.write_exchange(path, rows, shard[order], exchange.EXCHANGE)
+            traced = self._write_traces(task.name, drawn, tokens, shard[order])
         total = int(tokens.sum(dtype=np.int64))
         heartbeat.beat(len(order), total)
         return TaskResult(
@@ -213,9 +218,7 @@ class ExchangePart:
             "n_tokens": _array(documents, "n_tokens").take(pa.array(rows)),
             "shuffle": _array(selection, "shuffle"),
         }
-        keep = np.full(len(rows), -1, np.int32)
-        if "keep_tokens" in selection.column_names:
-            keep = pc.fill_null(_array(selection, "keep_tokens"), -1).to_numpy()
+        keep = pc.fill_null(_array(selection, "keep_tokens"), -1).to_numpy()
         return _Drawn(documents, rows, made, keep)
 
     def _rows(self, drawn: _Drawn, tokens: npt.NDArray[np.int32]) -> Iterator[pa.RecordBatch]:

@@ -47,7 +47,16 @@ class WriteTraced:
         return self.write.mark
 
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
-        """Write one shard and its lineage."""
+        """Write one shard and its lineage.
+
+        Raises:
+            JobError: the disk is full.
+        """
+        needed = sum(length for _, (_, length) in task.payload["segments"])
+        with storage.tells_full_disk(self.write.corpus, needed):
+            return self._write(task, heartbeat)
+
+    def _write(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
         result = self.write.run(task, heartbeat)
         traces = [(trace_path(self.workdir, part), at) for part, at in task.payload["traces"]]
         with exchange.open_segments(traces, exchange.TRACE) as batches:
