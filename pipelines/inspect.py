@@ -223,7 +223,7 @@ def _show_plan(plan: dict[str, Any]) -> list[Any]:
     title = f"plan: {plan['strategy']}, {plan['budget_tokens']:,} tokens"
     unit = "domain" if plan["by"] == ["domain"] else "cell"
     names = [unit, "name", "available", "target", "share", "epochs", "worth", "documents"]
-    pieces = [_table(title, names, rows, words=2)]
+    pieces: list[Any] = [_table(title, names, rows, words=2)]
     if len(cells) > _MOST_CELLS:
         pieces.append(_line(f"and {len(cells) - _MOST_CELLS:,} smaller cells"))
     if len(plan["ranges"]) > 1:

@@ -6,6 +6,7 @@ import time
 
 from mixcurate.errors import RequestError
 from mixcurate.io import storage
+from mixcurate.io.readers import InputParams, list_tasks
 from mixcurate.io.workdir import Part, Success
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.licences import check_allowed
@@ -63,7 +64,7 @@ def plan_mark(job: Job, scored: Success, clustered: Success) -> str:
     """Names everything that the plan depends on: what was asked for, the pool, and other files.
 
     Raises:
-        RequestError: a file that the mixture names is not there.
+        RequestError, InputError: a file that the mixture names is not there, or cannot be read.
     """
     digests = clustered.details["digests"]
     return fingerprint(
@@ -83,22 +84,24 @@ def plan_mark(job: Job, scored: Success, clustered: Success) -> str:
 
 
 def _files(job: Job) -> list[str]:
-    """Digests of the files that the strategies go by."""
+    """What names the content of the files that the strategies go by."""
     params = job.recipe.mixture
-    named: dict[str, str | None] = {}
-    if "file" in params.strategies and params.file is not None:
-        named["file.path"] = params.file.path
-    if "target" in params.strategies:
-        named["target.path"] = params.target.path
-    if "centrality" in params.strategies:
-        named["centrality.scores"] = params.centrality.scores
-        named["centrality.links"] = params.centrality.links
     found = []
-    for key, value in named.items():
-        if value is None:
-            continue
-        path = resolve(job.base, value)
-        if not storage.exists(path):
-            raise RequestError(f"mixture.{key}: {path} does not exist")
-        found.append(storage.digest(path))
+    if "file" in params.strategies:
+        from pipelines.facts_file import mark
+
+        found.append(mark(job))
+    if "target" in params.strategies and params.target.path is not None:
+        source = InputParams(path=params.target.path)
+        tasks = list_tasks(0, source, base=job.base, task_bytes=1 << 62)
+        found += [storage.etag(task.path) for task in tasks]
+    if "centrality" in params.strategies:
+        for key in ("scores", "links"):
+            given = getattr(params.centrality, key)
+            if given is None:
+                continue
+            path = resolve(job.base, given)
+            if not storage.exists(path):
+                raise RequestError(f"mixture.centrality.{key}: {path} does not exist")
+            found.append(storage.etag(path))
     return found

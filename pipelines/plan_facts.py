@@ -1,5 +1,4 @@
-"""What is known of the cells before they share a budget: one count of the pool, and what a strategy
-needs beside it."""
+"""The cells, counted in one pass over the pool, and what else a strategy needs to know of them."""
 
 from __future__ import annotations
 
@@ -75,14 +74,12 @@ def levels_of(params: MixtureParams) -> tuple[str, ...]:
     """
     if not by_preference(params):
         return tuple(params.by)
-    (name, *others) = sorted(params.strategies)
-    if others or params.by != ["domain"]:
+    if len(params.strategies) > 1 or params.by != ["domain"]:
         alone = "centrality" if "centrality" in params.strategies else "target"
         raise PlanError(
             f"mixture.strategy: {alone!r} chooses the documents themselves, so that it cannot be "
             f"combined with 'by: {params.by}' or another strategy in a phase; leave these out"
         )
-    del name
     return ("side",)
 
 
@@ -125,7 +122,7 @@ def _weighing(job: Job) -> Weighing:
 def _partition(
     job: Job, levels: tuple[str, ...], table: pa.Table, cuts: tuple[float, ...]
 ) -> Partition:
-    """The cells there are; of plain domains also those in which no document can be drawn."""
+    """The cells there are; of domains or tiers alone also those where nothing can be drawn."""
     names: list[str] = []
     paths = set(zip(*(table.column(level).to_pylist() for level in levels), strict=True))
     if "domain" in levels:
@@ -133,6 +130,8 @@ def _partition(
         names = domains.column("name").to_pylist()
     if levels == ("domain",):
         paths |= {(number,) for number in range(len(names))}
+    if levels == ("tier",):
+        paths |= {(number,) for number in range(len(cuts) + 1)}
     return Partition.of(levels, paths, cuts, names)
 
 
@@ -189,17 +188,17 @@ def gather(job: Job, counts: Counts, params: MixtureParams) -> Facts:
     if params.strategies & {"smart", "mig", "target"}:
         facts = dataclasses.replace(facts, centroids=_centroids(job, partition, params))
     if "entropy" in params.strategies:
-        from pipelines import facts_entropy
+        from pipelines.facts_entropy import gather as gather_entropy
 
-        facts = facts_entropy.gather(job, facts, counts.cells)
+        facts = gather_entropy(job, facts, counts.cells)
     if "file" in params.strategies:
-        from pipelines import facts_file
+        from pipelines.facts_file import gather as gather_file
 
-        facts = facts_file.gather(job, facts, counts.cells)
+        facts = gather_file(job, facts, counts.cells)
     if "target" in params.strategies:
-        from pipelines import facts_target
+        from pipelines.facts_target import gather as gather_target
 
-        facts = facts_target.gather(job, facts, counts.cells)
+        facts = gather_target(job, facts, counts.cells)
     return facts
 
 

@@ -86,24 +86,73 @@ def find_targets(params: MixtureParams, counts: Counts, facts: Facts) -> Targets
         PlanError: the budget cannot be met, or a target names nothing.
     """
     partition = counts.cells.partition
+    shares, budgets, notes = _shares(params, counts, facts)
+    if params.phases and "samplemix" in params.strategies and len(params.strategies) > 1:
+        notes.append("documents are drawn by weight in all phases, since one is 'samplemix'")
+    names = [name for name, _ in mixtures_of(params)]
+    stock = Stock(counts.tokens, params.max_epochs, partition.label, partition.units, tuple(names))
+    if params.budget_tokens is not None and _is_absolute(params):
+        asked = params.budget_tokens
+
+        def feasible() -> int | None:
+            return _largest_feasible(params, counts, facts, asked)
+
+        stock = dataclasses.replace(stock, feasible=feasible)
+    tokens, said = budget.token_targets(shares, budgets, stock, params.on_short)
+    return Targets(counts, names, tokens, int(budgets.sum()), notes + said)
+
+
+def _shares(
+    params: MixtureParams, counts: Counts, facts: Facts
+) -> tuple[list[Float64Array], Int64Array, list[str]]:
+    """Shares and budget of each phase, and notes."""
     shares, totals, notes = [], [], []
-    mixtures = mixtures_of(params)
-    for name, mixture in mixtures:
+    for name, mixture in mixtures_of(params):
         where = f"phase {name!r}: " if params.phases else ""
         try:
-            found, total, said = shares_of(mixture, facts, partition, mixture.budget_tokens)
+            found, total, said = shares_of(
+                mixture, facts, counts.cells.partition, mixture.budget_tokens
+            )
         except PlanError as error:
             raise PlanError(f"{where}{error}") from error
         shares.append(found)
         totals.append(total)
         notes += [where + note for note in said]
-    if params.phases and "samplemix" in params.strategies and len(params.strategies) > 1:
-        notes.append("documents are drawn by weight in all phases, since one is 'samplemix'")
-    names = [name for name, _ in mixtures]
-    stock = Stock(counts.tokens, params.max_epochs, partition.label, partition.units, tuple(names))
-    budgets = np.array(totals, np.int64)
-    tokens, said = budget.token_targets(shares, budgets, stock, params.on_short)
-    return Targets(counts, names, tokens, int(budgets.sum()), notes + said)
+    return shares, np.array(totals, np.int64), notes
+
+
+def _is_absolute(params: MixtureParams) -> bool:
+    """Whether a target is not a share, so that shares are others at another budget."""
+    each = [mixture.asked for _, mixture in mixtures_of(params)]
+    return any(target.proportion is None for asked in each for target in asked.values())
+
+
+def _largest_feasible(
+    params: MixtureParams, counts: Counts, facts: Facts, asked: int
+) -> int | None:
+    """The largest budget below ``asked`` at which no cell is short, by halving; None for none."""
+
+    def outcome(total: int) -> int:
+        """0 if it works, 1 if a cell is short, -1 if the targets alone are more than the budget."""
+        try:
+            smaller = params.model_copy(update={"budget_tokens": total})
+            shares, budgets, _ = _shares(smaller, counts, facts)
+        except PlanError:
+            return -1
+        each = zip(shares, budgets.tolist(), strict=True)
+        tokens = sum(budget.apportion(one, part) for one, part in each)
+        return int(np.any(tokens > budget.capacity(counts.tokens, params.max_epochs)))
+
+    low, high = 0, asked  # what is below low has no budget for its targets, at high a cell is short
+    best: int | None = None
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = outcome(middle)
+        if found > 0:
+            high = middle
+        else:
+            low, best = middle, middle if found == 0 else best
+    return best
 
 
 def draw_plan(job: Job, targets: Targets) -> DrawPlan:

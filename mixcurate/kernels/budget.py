@@ -25,6 +25,8 @@ class Stock:
         label: of a cell, for messages.
         units: what cells are, in the plural.
         phases: names of the phases, for messages; one name where there are none.
+        feasible: finds the largest budget that works, None for none, where shares depend on the
+            budget since some targets are absolute.
     """
 
     available: Int64Array
@@ -32,6 +34,7 @@ class Stock:
     label: Callable[[int], str]
     units: str = "domains"
     phases: tuple[str, ...] = ("main",)
+    feasible: Callable[[], int | None] | None = None
 
     @property
     def limit(self) -> Int64Array:
@@ -126,8 +129,11 @@ def token_targets(
     if len(short) == 0:
         return targets, []
     if on_short == "fail":
-        parts = None if len(shares) == 1 else budgets / budgets.sum()
-        works = largest_feasible(shares, stock.limit, parts)
+        if stock.feasible is not None:
+            works = stock.feasible()
+        else:
+            parts = None if len(shares) == 1 else budgets / budgets.sum()
+            works = largest_feasible(shares, stock.limit, parts)
         raise PlanError(_shortfall(total, short, stock, works))
     if on_short == "repeat":
         return targets, _repeated(total, short, stock)
@@ -188,7 +194,9 @@ def _fill(
     return targets, notes
 
 
-def _shortfall(total: Int64Array, short: npt.NDArray[np.intp], stock: Stock, works: int) -> str:
+def _shortfall(
+    total: Int64Array, short: npt.NDArray[np.intp], stock: Stock, works: int | None
+) -> str:
     n = len(total)
     lines = [f"the budget cannot be met: {len(short)} of {n} {stock.units} are too small"]
     lines += [
@@ -196,8 +204,12 @@ def _shortfall(total: Int64Array, short: npt.NDArray[np.intp], stock: Stock, wor
         f"at max_epochs {stock.max_epochs:g}"
         for i in short.tolist()
     ]
+    kept = "shares" if stock.feasible is None else "targets"
+    largest = f"The largest budget_tokens that works with these {kept} is {works:,}."
+    if works is None:
+        largest = f"No budget_tokens works with these {kept}."
     lines.append(
-        f"The largest budget_tokens that works with these shares is {works:,}. Or raise "
-        f"max_epochs, change the shares, or set on_short: renormalize, or on_short: repeat."
+        f"{largest} Or raise max_epochs, change the {kept}, or set on_short: renormalize, or "
+        f"on_short: repeat."
     )
     return "\n".join(lines)

@@ -61,6 +61,8 @@ def _values_by_name(partition: Partition, level: str) -> dict[str, list[Value]]:
     values = set(partition.values(level))
     if level == "domain":
         values |= set(range(len(partition.domain_names)))
+    if level == "tier":
+        values |= set(range(len(partition.tier_cuts) + 1))
     found: dict[str, list[Value]] = {}
     for value in sorted(values):
         found.setdefault(partition.value_name(level, value), []).append(value)
