@@ -57,6 +57,15 @@ def test_tokens_that_are_not_put_are_missed_in_every_shard(
     assert all(expected in problem for problem in problems)
 
 
+@LENGTHS
+def test_one_token_for_both_must_be_there_twice(tmp_path: Path, length: int | None) -> None:
+    claimed = by_bytes(length=length, bos=256, eos=256)
+    without = dataclasses.replace(claimed, bos=None)
+    problems = check_tokens(made(tmp_path, claimed, without))
+    assert len(problems) == 3 * len(KINDS)
+    assert all("expected the bos token 256 before each" in problem for problem in problems)
+
+
 def test_one_document_without_its_end_is_found(tmp_path: Path) -> None:
     for name, (file, skipped) in FILES.items():
         corpus = made(tmp_path / name, by_bytes())
