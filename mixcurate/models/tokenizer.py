@@ -33,7 +33,7 @@ class DocumentTokenizer(Protocol):
 
     @property
     def name(self) -> str:
-        """What files tell that were made with it."""
+        """What files tell that were made with it; no folder of this machine."""
         ...
 
     @property
@@ -113,7 +113,7 @@ class FileTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
         self._path = path
-        self.name = path
+        self.name = os.path.basename(path)
 
     @functools.cached_property
     def vocabulary(self) -> int:

@@ -25,26 +25,29 @@ class _Memory:
         return self._ids
 
 
-def token_options(params: TokenParams, ingest_tokenizer: str, threads: int) -> TokenOptions:
+def token_options(
+    params: TokenParams, ingest_tokenizer: str, threads: int, name: str | None = None
+) -> TokenOptions:
     """How rows become tokens, as the recipe says.
 
     Args:
         params: ``output.tokens``, with the path of its tokenizer as it can be opened.
         ingest_tokenizer: the tokenizer that counts tokens: used when ``params`` names none.
         threads: for the embedded tokenizer.
+        name: what files say of the tokenizer; null is its own name, without a machine's folders.
 
     Raises:
         InputError: the file is no tokenizer, or has no special token that is asked for.
     """
-    name = params.tokenizer or ingest_tokenizer
+    path = params.tokenizer or ingest_tokenizer
     key = "output.tokens.tokenizer" if params.tokenizer else "ingest.tokenizer"
-    tokenizer = token_counter(name, threads, key)
+    tokenizer = token_counter(path, threads, key)
     return TokenOptions(
         encode=_Memory(tokenizer).encode,
         vocabulary=tokenizer.vocabulary,
         bos=tokenizer.special.require("bos") if params.bos else None,
         eos=tokenizer.special.require("eos") if params.eos else None,
         sequence_length=params.sequence_length,
-        name=tokenizer.name,
+        name=name or tokenizer.name,
         pack=pack,
     )

@@ -27,9 +27,10 @@ def test_the_recipe_s_tokenizer_is_taken_unless_the_tokens_have_their_own(words:
     assert (embedded.bos, embedded.eos, embedded.sequence_length) == (None, 2, 9)
     assert embedded.pack is pack
     own = token_options(TokenParams(tokenizer=words), "embedded", 1)
-    assert (own.name, own.vocabulary, own.eos) == (words, 3, 2)
+    assert (own.name, own.vocabulary, own.eos) == ("tokenizer.json", 3, 2)
     assert own.encode(["one"])[0].tolist() == [1]
-    assert token_options(TokenParams(), words, 1).name == words
+    again = token_options(TokenParams(), words, 1, "models/tokenizer.json")
+    assert (again.name, again.vocabulary) == ("models/tokenizer.json", 3)
 
 
 def test_a_special_token_that_is_missing_or_a_file_that_is_none(words: str) -> None:
