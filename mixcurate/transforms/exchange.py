@@ -276,7 +276,9 @@ class ExchangePart:
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
-    return table.column(name).combine_chunks()
+    """A column as one array; of one chunk it is not copied."""
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def with_limits(task: Task, limits: dict[int, list[int]]) -> Task:
