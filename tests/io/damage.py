@@ -76,7 +76,7 @@ def rewrite_rows(
     full = Path(corpus, path)
     with full.open("rb") as stream:
         table = edit(pa.Table.from_batches(FORMATS[name].read_rows([stream])))
-    with full.open("wb") as stream, FORMATS[name].open_writer([stream], shard, None) as writer:
+    with full.open("wb") as out, FORMATS[name].open_writer([out], shard, None) as writer:
         for batch in table.combine_chunks().to_batches():
             writer.write(batch)
     reseal(corpus, path)

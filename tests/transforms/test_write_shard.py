@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,6 @@ def test_files_that_cannot_all_appear_do_not_appear(
     workdir: Workdir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files take their names one by one; one of them cannot."""
-    import os
 
     replace = os.replace
 
@@ -134,7 +134,7 @@ def test_files_that_cannot_all_appear_do_not_appear(
             raise OSError("no more room")
         replace(source, target)
 
-    monkeypatch.setattr(storage.os, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     task, _ = make(workdir)
     with pytest.raises(OSError, match="no more room"):
         work(workdir, workdir.path("corpus")).run(task, Heartbeat(workdir, "m", task.name))
