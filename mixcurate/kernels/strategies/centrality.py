@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from mixcurate.kernels.cells import SIDES
 from mixcurate.kernels.mixture import MixtureParams
 from mixcurate.kernels.strategies.facts import Facts, Shares
-
-#: Names of the sides, by their number.
-SIDES = ("peripheral", "central")
 
 
 def shares(facts: Facts, params: MixtureParams) -> Shares:
