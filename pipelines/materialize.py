@@ -155,7 +155,7 @@ def shard_ranges(plan: dict[str, Any]) -> tuple[ShardRange, ...]:
 
 def plan_cells(job: Job, plan: dict[str, Any]) -> CellsOf:
     """How a plan divides the pool."""
-    paths = [tuple(cell["path"].values()) for cell in plan["cells"]]
+    paths = [tuple(cell["path"][level] for level in plan["by"]) for cell in plan["cells"]]
     partition = Partition.of(plan["by"], paths, plan["tier_cuts"])
     params = job.recipe.mixture
     return CellsOf(partition, Membership(job.recipe.seed, params.holdout, params.subsample))
