@@ -90,7 +90,7 @@ def run_summary(job: Job, report: str) -> str:
 
 
 def loading_lines(corpus: str, manifest: dict[str, Any]) -> list[str]:
-    """Five lines of Python that read the corpus in the first format it has."""
+    """Lines of Python that read the corpus in the first of the formats that need no more."""
     if any(shard["format"] == "arrow" for shard in manifest["shards"]):
         return [
             "from datasets import load_from_disk",
@@ -100,6 +100,16 @@ def loading_lines(corpus: str, manifest: dict[str, Any]) -> list[str]:
             '    print(row["domain_name"], row["n_tokens"], row["text"][:60])',
         ]
     tars = [shard["path"] for shard in manifest["shards"] if shard["format"] == "webdataset"]
+    if not tars and {"parquet", "jsonl"} & {shard["format"] for shard in manifest["shards"]}:
+        return [
+            "from datasets import load_dataset",
+            f'corpus = load_dataset("{corpus}", split="train")',
+            "print(corpus)",
+            "for row in corpus.select(range(min(3, len(corpus)))):",
+            '    print(row["domain_name"], row["n_tokens"], row["text"][:60])',
+        ]
+    if not tars:
+        return [f"# {corpus}/README.md tells how each of its formats is read"]
     return [
         "import json, webdataset",
         f'corpus = webdataset.WebDataset("{corpus}/{tars[0]}", shardshuffle=False)',

@@ -26,6 +26,9 @@ from mixcurate.tables import CORPUS
 GROUPS = ("domain", "source", "licence", "language")
 
 _CHUNK = 4 << 20
+
+#: What a null is called where documents are counted; a cell of it may be two groups of rows.
+_UNKNOWN = "unknown"
 _MOST_STRANGERS = 3
 
 #: Documents, tokens, and tokens of first copies.
@@ -52,8 +55,8 @@ class Content:
     documents: int | None = None
     tokens: int | None = None
     groups: dict[str, dict[str, Sums]] = dataclasses.field(default_factory=dict)
-    cells: dict[tuple[str | int | None, ...], Sums] = dataclasses.field(default_factory=dict)
-    largest: dict[tuple[str | int | None, ...], int] = dataclasses.field(default_factory=dict)
+    cells: dict[tuple[str | int, ...], Sums] = dataclasses.field(default_factory=dict)
+    largest: dict[tuple[str | int, ...], int] = dataclasses.field(default_factory=dict)
     columns: dict[str, str] = dataclasses.field(default_factory=dict)
     id_hashes: npt.NDArray[np.uint64] | None = None
     strangers: list[str] = dataclasses.field(default_factory=list)
@@ -179,7 +182,7 @@ def _count(content: Content, batch: pa.RecordBatch, levels: tuple[str, ...]) -> 
         if by in names:
             mine = content.groups.setdefault(by, {})
             for (value,), sums, _ in _group(batch, (by,)):
-                add(mine, "unknown" if value is None else str(value), sums)
+                add(mine, str(value), sums)
     if levels and set(levels) <= set(names):
         for values, sums, most in _group(batch, levels):
             add(content.cells, values, sums)
@@ -188,7 +191,7 @@ def _count(content: Content, batch: pa.RecordBatch, levels: tuple[str, ...]) -> 
 
 def _group(
     batch: pa.RecordBatch, by: tuple[str, ...]
-) -> Iterable[tuple[tuple[str | int | None, ...], Sums, int]]:
+) -> Iterable[tuple[tuple[str | int, ...], Sums, int]]:
     """(values, [documents, tokens, tokens of first copies], most tokens) for each group."""
     tokens = batch.column("n_tokens").cast(pa.int64())
     first = pc.if_else(pc.equal(batch.column("copy"), 0), tokens, 0)
@@ -200,7 +203,8 @@ def _group(
     )
     for row in found.to_pylist():
         sums = [row["count_all"], row["tokens_sum"], row["first_sum"]]
-        yield tuple(row[key] for key in keys), sums, row["tokens_max"]
+        values = tuple(_UNKNOWN if row[key] is None else row[key] for key in keys)
+        yield values, sums, row["tokens_max"]
 
 
 def add(sums: dict[_Key, Sums], key: _Key, numbers: Sums) -> None:

@@ -107,7 +107,7 @@ def _cells_in_rows(manifest: dict[str, Any], contents: list[Content]) -> list[st
     """Tokens of each cell, and that each draw ended within a document above its target."""
     if not levels(manifest):
         return []
-    sums: dict[tuple[str | int | None, ...], Sums] = {}
+    sums: dict[tuple[str | int, ...], Sums] = {}
     for content in contents:
         for path, numbers in content.cells.items():
             add(sums, path, numbers)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mixcurate.io import storage
+from mixcurate.io.shard_content import read_shard
 from mixcurate.io.verify import verify_corpus
 from tests.corpora import build
 from tests.io.damage import edit_manifest, only
@@ -154,3 +155,10 @@ def test_shards_that_are_not_balanced(corpus: str) -> None:
 
 def manifest_path(corpus: str, shard: int) -> str:
     return str(storage.read_json(f"{corpus}/manifest.json")["shards"][shard]["path"])
+
+
+def test_documents_without_a_licence_are_of_the_cell_unknown(corpus: str) -> None:
+    content = read_shard([f"{corpus}/{ARROW}"], "arrow", levels=("licence", "domain"))
+    assert {licence for licence, _ in content.cells} == {"unknown", "CC-BY-4.0"}
+    assert sum(sums[0] for sums in content.cells.values()) == 24
+    assert set(content.largest) == set(content.cells)
