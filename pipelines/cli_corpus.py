@@ -41,7 +41,7 @@ def proxy(
 
 @click.command()
 @click.argument("corpus", type=click.Path())
-@click.option("--tokens", is_flag=True, help="Also sample the shards that hold tokens.")
+@click.option("--tokens", is_flag=True, help="Also look at every id in the shards of tokens.")
 @JSON
 def verify(corpus: str, tokens: bool, as_json: bool) -> None:
     """Check CORPUS against its manifest; exit 1 on any difference."""

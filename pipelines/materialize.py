@@ -123,10 +123,11 @@ def _tokens(job: Job) -> Callable[[], TokenOptions] | None:
     if not TOKEN_FORMATS & set(output.formats):
         return None
     params = output.tokens
+    name = params.tokenizer or ingest.tokenizer  # as the recipe has it: no folder of this machine
     if params.tokenizer is not None:
         path = _tokenizer(job, params.tokenizer)
         params = params.model_copy(update={"tokenizer": path})
-    return functools.partial(token_options, params, _tokenizer(job, ingest.tokenizer), 1)
+    return functools.partial(token_options, params, _tokenizer(job, ingest.tokenizer), 1, name)
 
 
 def _token_digest(job: Job) -> str:
