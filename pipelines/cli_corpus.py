@@ -63,12 +63,13 @@ def verify(corpus: str, tokens: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path())
+@click.option("--exit-code", is_flag=True, help="Exit 1 when something differs.")
 @JSON
-def diff(a: str, b: str, as_json: bool) -> None:
-    """What differs between two corpora, or two plans; exit 1 when something does."""
+def diff(a: str, b: str, exit_code: bool, as_json: bool) -> None:
+    """What differs between two corpora, or two plans: settings, shares, documents."""
     from pipelines.diff import compare, render_diff
 
     found = compare(a, b)
     click.echo(json.dumps(found, indent=2) if as_json else render_diff(found))
-    if found["different"]:
+    if exit_code and found["different"]:
         sys.exit(1)
