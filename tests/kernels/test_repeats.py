@@ -27,7 +27,7 @@ LOG_A, LOG_B, EXPONENT, PARAMETER_REPEATS = 6.255414, 7.3049974, 0.3526596, 5.30
 
 
 def predicted_loss(unique: float, law: RepetitionParams) -> float:
-    """The law of arXiv 2305.16264, section 3, without its constant term: parameters have excess too."""
+    """The law of arXiv 2305.16264, section 3, whose parameters have excess too; no constant."""
     optimal = np.exp((LOG_A - LOG_B) / EXPONENT) * unique
     base = min(8.67e9, optimal)
     excess = (8.67e9 / base - 1) / PARAMETER_REPEATS
