@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ import pyarrow as pa
 import xxhash
 
 from mixcurate.io import storage
+from mixcurate.io.hashing_stream import HashingStream
 from mixcurate.tables import CORPUS
 
 #: Rows of an exchange file: a corpus row and the key that orders it within its shard.
@@ -69,31 +69,6 @@ class Written:
     digest: str
 
 
-class _Hashing:
-    """Counts and hashes what passes, so that a file need not be read again to be named."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._state = xxhash.xxh3_128()
-        self.size = 0
-
-    def write(self, data: Any) -> int:
-        self._state.update(data)
-        self.size += memoryview(data).nbytes
-        return self._stream.write(data)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    @property
-    def closed(self) -> bool:
-        return self._stream.closed
-
-    @property
-    def digest(self) -> str:
-        return f"xxh3:{self._state.hexdigest()}"
-
-
 def write_exchange(
     path: str, rows: Iterable[pa.RecordBatch], shard: npt.NDArray[np.int32], schema: pa.Schema
 ) -> Written:
@@ -108,7 +83,7 @@ def write_exchange(
     extents: dict[int, Extent] = {}
     done = 0
     with storage.open_atomic(path) as stream:
-        hashing = _Hashing(stream)
+        hashing = HashingStream(stream, xxhash.xxh3_128())
         with pa.ipc.new_file(hashing, schema) as writer:
             for batch in rows:
                 for number, piece in _by_shard(batch, shard[done : done + batch.num_rows]):
@@ -119,7 +94,7 @@ def write_exchange(
                     extents[number] = (first, hashing.size - first)
                 done += batch.num_rows
     segments = [(number, first, length) for number, (first, length) in extents.items()]
-    return Written(segments, hashing.size, hashing.digest)
+    return Written(segments, hashing.size, f"xxh3:{hashing.digests[0]}")
 
 
 def _by_shard(

@@ -131,22 +131,27 @@ def _sum(shards: list[dict[str, Any]], by: str) -> Sums:
 def _domains(plan: dict[str, Any], totals: Sums, n_tokens: int) -> list[dict[str, Any]]:
     domains = []
     for planned in plan["domains"]:
-        copies, tokens, unique = totals.get(str(planned["domain"]), [0, 0, 0])
         domains.append(
             {key: planned[key] for key in ("domain", "domain_id", "name", "target_tokens")}
-            | {
-                "applied": APPLIED,
-                "available_tokens": planned["available_tokens"],
-                "target_share": planned["share"],
-                "n_documents": copies,
-                "achieved_tokens": tokens,
-                "achieved_share": tokens / max(n_tokens, 1),
-                "unique_tokens": unique,
-                "epochs": tokens / max(planned["available_tokens"], 1),
-                "effective_tokens": planned["effective_tokens"],
-            }
+            | _achieved(planned, totals.get(str(planned["domain"]), [0, 0, 0]), n_tokens)
         )
     return domains
+
+
+def _achieved(planned: dict[str, Any], numbers: list[int], n_tokens: int) -> dict[str, Any]:
+    """What became of a target; ``numbers`` are copies, tokens, tokens of first copies."""
+    copies, tokens, unique = numbers
+    return {
+        "applied": APPLIED,
+        "available_tokens": planned["available_tokens"],
+        "target_share": planned["share"],
+        "n_documents": copies,
+        "achieved_tokens": tokens,
+        "achieved_share": tokens / max(n_tokens, 1),
+        "unique_tokens": unique,
+        "epochs": tokens / max(planned["available_tokens"], 1),
+        "effective_tokens": planned["effective_tokens"],
+    }
 
 
 def _cells(
@@ -157,23 +162,11 @@ def _cells(
     cells = []
     for planned in plan["cells"]:
         key = str(planned["cell"] if told else planned["path"]["domain"])
-        copies, tokens, unique = totals.get(key, [0, 0, 0])
         cells.append(
             {name: planned[name] for name in ("cell", "name", "path", "target_tokens")}
-            | {
-                "applied": APPLIED,
-                "available_documents": planned["available_documents"],
-                "available_tokens": planned["available_tokens"],
-                "target_share": planned["share"],
-                "n_documents": copies,
-                "achieved_tokens": tokens,
-                "achieved_share": tokens / max(n_tokens, 1),
-                "unique_tokens": unique,
-                "epochs": tokens / max(planned["available_tokens"], 1),
-                "effective_tokens": planned["effective_tokens"],
-                "largest_document": planned["largest_document"],
-                "missed_tokens": cuts.get(key, [0, 0])[1],
-            }
+            | {name: planned[name] for name in ("available_documents", "largest_document")}
+            | _achieved(planned, totals.get(key, [0, 0, 0]), n_tokens)
+            | {"missed_tokens": cuts.get(key, [0, 0])[1]}
         )
     return cells
 

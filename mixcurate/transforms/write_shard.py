@@ -14,6 +14,7 @@ import pyarrow as pa
 import xxhash
 
 from mixcurate.io import exchange, storage
+from mixcurate.io.hashing_stream import HashingStream
 from mixcurate.io.shard_formats.base import TokenOptions
 from mixcurate.io.shard_formats.table import FORMATS
 from mixcurate.io.workdir import Heartbeat, Output, TaskResult, Workdir
@@ -27,36 +28,14 @@ MATERIALIZE = "materialize"
 _GROUPS = ("domain", "source", "licence")
 
 
-class _HashingStream:
-    """Passes bytes on and hashes them on the way, so that a shard is never read again."""
+def _hashing(stream: IO[bytes]) -> HashingStream:
+    return HashingStream(stream, hashlib.sha256(), xxhash.xxh64())
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self._sha256 = hashlib.sha256()
-        self._xxh64 = xxhash.xxh64()
-        self.size = 0
 
-    def write(self, data: Any) -> int:
-        """Write and hash."""
-        self._sha256.update(data)
-        self._xxh64.update(data)
-        view = memoryview(data)
-        self.size += view.nbytes
-        return self._stream.write(data)
-
-    def flush(self) -> None:
-        """Flush the stream below."""
-        self._stream.flush()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the stream below is closed."""
-        return self._stream.closed
-
-    def describe(self, path: str) -> dict[str, Any]:
-        """What the manifest says of the file."""
-        hashes = {"sha256": self._sha256.hexdigest(), "xxh64": self._xxh64.hexdigest()}
-        return {"path": path, "bytes": self.size} | hashes
+def _describe(path: str, stream: HashingStream) -> dict[str, Any]:
+    """What the manifest says of a file."""
+    sha256, xxh64 = stream.digests
+    return {"path": path, "bytes": stream.size, "sha256": sha256, "xxh64": xxh64}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,19 +107,19 @@ class WriteShard:
         files: list[dict[str, Any]] = []
         outputs: list[Output] = []
         for name, mine, hashed in zip(self.formats, paths, streams, strict=True):
-            first, *also = [s.describe(path) for path, s in zip(mine, hashed, strict=True)]
+            first, *also = [_describe(path, s) for path, s in zip(mine, hashed, strict=True)]
             files.append({"format": name} | place | first | {"also": also})
             outputs += [self._output(file) for file in (first, *also)]
         return files, outputs
 
     @contextlib.contextmanager
-    def _open(self, paths: list[list[str]]) -> Iterator[list[list[_HashingStream]]]:
+    def _open(self, paths: list[list[str]]) -> Iterator[list[list[HashingStream]]]:
         """A stream for each file; all of them appear, or none."""
         full = [[storage.join(self.corpus, path) for path in mine] for mine in paths]
         try:
             with contextlib.ExitStack() as stack:
                 yield [
-                    [_HashingStream(stack.enter_context(storage.open_atomic(p))) for p in mine]
+                    [_hashing(stack.enter_context(storage.open_atomic(p))) for p in mine]
                     for mine in full
                 ]
         except BaseException:

@@ -7,6 +7,7 @@ of a shard's are there, because the table comes first.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from typing import IO, Literal
@@ -48,6 +49,14 @@ class Layout:
     def sized(self) -> list[str]:
         """Columns whose sizes stand before the values."""
         return [name for name, kind in self.columns if self.all_sizes or kind not in _WIDTHS]
+
+
+@contextlib.contextmanager
+def item_writer(stream: IO[bytes], shard: int, layout: Layout) -> Iterator[ItemWriter]:
+    """A writer of one shard. The file is written at the end: its offsets come first."""
+    writer = ItemWriter(stream, shard, layout)
+    yield writer
+    writer.finish()
 
 
 class ItemWriter:
@@ -106,6 +115,13 @@ def read_items(stream: IO[bytes], layout: Layout) -> Iterator[pa.RecordBatch]:
     Raises:
         CorpusError: the file is cut, or not built like this.
     """
+    try:
+        yield from _read(stream, layout)
+    except (pa.ArrowException, ValueError) as error:
+        raise CorpusError(str(error)) from error
+
+
+def _read(stream: IO[bytes], layout: Layout) -> Iterator[pa.RecordBatch]:
     n = int(np.frombuffer(_exactly(stream, 4), "<u4")[0])
     offsets = np.frombuffer(_exactly(stream, 4 * (n + 1)), "<u4").astype(np.int64)
     if _exactly(stream, len(layout.config)) != layout.config:

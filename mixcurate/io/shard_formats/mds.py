@@ -8,17 +8,16 @@ JSON, because the format's text has no null.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import posixpath
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import IO, Any
 
 import pyarrow as pa
 
-from mixcurate.errors import CorpusError
 from mixcurate.io.shard_formats.base import ShardWriter, TokenOptions, entries, json_file
-from mixcurate.io.shard_formats.items import ItemWriter, Kind, Layout, read_items
+from mixcurate.io.shard_formats.items import Kind, Layout, item_writer, read_items
 from mixcurate.tables import CORPUS
 
 NAME = "mds"
@@ -55,14 +54,11 @@ def shard_paths(split: str, shard: int, n_shards: int) -> list[str]:
     return [f"mds/{split}/shard.{shard:05d}.mds"]
 
 
-@contextlib.contextmanager
 def open_writer(
     streams: list[IO[bytes]], shard: int, tokens: TokenOptions | None
-) -> Iterator[ShardWriter]:
+) -> AbstractContextManager[ShardWriter]:
     """The file is written at the end: its offsets come first."""
-    writer = ItemWriter(streams[0], shard, _LAYOUT)
-    yield writer
-    writer.finish()
+    return item_writer(streams[0], shard, _LAYOUT)
 
 
 def read_rows(streams: list[IO[bytes]]) -> Iterator[pa.RecordBatch]:
@@ -71,10 +67,7 @@ def read_rows(streams: list[IO[bytes]]) -> Iterator[pa.RecordBatch]:
     Raises:
         CorpusError: it is not built as the format wants it.
     """
-    try:
-        yield from read_items(streams[0], _LAYOUT)
-    except (pa.ArrowException, ValueError) as error:
-        raise CorpusError(str(error)) from error
+    return read_items(streams[0], _LAYOUT)
 
 
 def files_beside(split: str, manifest: dict[str, Any]) -> dict[str, bytes]:
