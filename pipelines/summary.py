@@ -73,7 +73,7 @@ def run_summary(job: Job, report: str) -> str:
             f"{d['achieved_tokens']:,}",
             f"{d['epochs']:.3f}",
         )
-    shards = len({shard["path"] for shard in manifest["shards"]})
+    shards = len({(shard["split"], shard["shard"]) for shard in manifest["shards"]})
     corpus = shown(job.corpus)
     return "\n".join(
         [

@@ -78,8 +78,9 @@ def filesystem(path: str) -> tuple[Any, str]:
 
 
 def join(*parts: str) -> str:
-    """Join path parts; works for local paths and URLs."""
-    return posixpath.join(*parts)
+    """Join path parts; works for local paths and URLs. Like an absolute path, a URL begins anew."""
+    start = max((i for i, part in enumerate(parts) if "://" in part), default=0)
+    return posixpath.join(*parts[start:])
 
 
 def exists(path: str) -> bool:

@@ -20,6 +20,14 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "here") if request.param == "local" else f"memory://{uuid.uuid4()}"
 
 
+def test_an_absolute_path_and_a_url_begin_anew() -> None:
+    assert storage.join("/work", "a", "b") == "/work/a/b"
+    assert storage.join("gs://bucket/run", "a") == "gs://bucket/run/a"
+    assert storage.join("/work", "/other/a") == "/other/a"
+    assert storage.join("/work", "gs://bucket/corpus/a.arrow") == "gs://bucket/corpus/a.arrow"
+    assert storage.join("gs://bucket/run", "s3://other", "a") == "s3://other/a"
+
+
 class Killed(BaseException):
     """What is not an ``Exception`` must not leave half a file either."""
 
