@@ -147,3 +147,21 @@ def _batches(data: bytes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     stream = pa.BufferReader(data)
     while stream.tell() < len(data):
         yield pa.ipc.read_record_batch(pa.ipc.read_message(stream), schema)
+
+
+@contextlib.contextmanager
+def open_batches(batches: Sequence[tuple[str, int]]) -> Iterator[list[pa.RecordBatch]]:
+    """One batch of each of some files of any schema; local ones are mapped.
+
+    Args:
+        batches: (file, number of the batch in it).
+    """
+    with contextlib.ExitStack() as stack:
+        found = []
+        for path, number in batches:
+            if storage.is_local(path):
+                source: object = stack.enter_context(pa.memory_map(path))
+            else:
+                source = stack.enter_context(storage.open_read(path))
+            found.append(pa.ipc.open_file(source).get_batch(number))
+        yield found

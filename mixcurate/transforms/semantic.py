@@ -69,7 +69,7 @@ class CollectDrops:
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
         """Write the part's drops, even if there are none."""
         found = [(bucket_path(self.workdir, b), n) for b, n in task.payload["segments"]]
-        with exchange.open_segments(found) as batches:
+        with exchange.open_batches(found) as batches:
             table = pa.Table.from_batches(batches, DROPPED).sort_by("row")
             path = drops_path(self.workdir, task.name)
             partfiles.write_table(path, table)

@@ -83,7 +83,7 @@ class CompareBucket:
         parts = [part for part, _ in task.payload["segments"]]
         segments = [(exchange_path(self.workdir, p), b) for p, b in task.payload["segments"]]
         dropped: list[pa.Table] = []
-        with exchange.open_segments(segments) as batches:
+        with exchange.open_batches(segments) as batches:
             bucket = _Bucket(batches)
             for number in bucket.groups:
                 rows, vectors = bucket.group(number)
