@@ -107,7 +107,8 @@ def _part(
         "metadata": [None] * n,
     }
     partfiles.write_table(workdir.part("ingest", name), _table(columns, documents_schema([])))
-    assigned = {"cluster": [domain] * n, "distance": [0.5] * n, "domain": [domain] * n}
+    distance = np.linspace(0.2, 0.9, n)
+    assigned = {"cluster": [domain] * n, "distance": distance, "domain": [domain] * n}
     partfiles.write_table(workdir.part("cluster", name), _table(assigned, ASSIGNMENTS))
     schema = scores_schema(list(quality.DIMENSIONS))
     partfiles.write_table(
