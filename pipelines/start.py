@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -14,20 +15,16 @@ from mixcurate.io.corpus import MANIFEST
 from mixcurate.io.workdir import Success, Workdir
 from mixcurate.recipe_file import load_recipe, starter_recipe
 from mixcurate.transforms.runner import parse_beam_args
-from pipelines import cluster, embed, ingest, materialize, plan, quality, score
 from pipelines.job import Job, resolve
 from pipelines.progress import Reporter
 from pipelines.report import write_report
 from pipelines.summary import plan_table, run_summary, stage_summary
 
-_RUN: dict[str, Callable[[Job], Success]] = {
-    "ingest": ingest.run,
-    "embed": embed.run,
-    "cluster": cluster.run,
-    "score": score.run,
-    "plan": plan.run,
-    "materialize": materialize.run,
-}
+
+def _run(stage: str, job: Job) -> Success:
+    """Run a stage. Its module is loaded only now: those of all stages take seconds to load."""
+    run: Callable[[Job], Success] = importlib.import_module(f"pipelines.{stage}").run
+    return run(job)
 
 
 def start_job(
@@ -56,7 +53,9 @@ def start_job(
     if problems:
         raise InputError("\n".join(problems))
     storage.require_writable(job.workdir.root)
-    materialize.check_output(job)
+    from pipelines.materialize import check_output
+
+    check_output(job)
     return job
 
 
@@ -66,11 +65,15 @@ def run_stages(job: Job, stages: Sequence[str], *, as_json: bool) -> str:
     The report is written at the end, with whatever stages there are.
     """
     if "embed" in stages[1:]:  # a model that is wrong is no news for after the stages before it
+        from pipelines import embed
+
         embed.check(job)
     if "cluster" in stages[1:]:
+        from pipelines import cluster, quality
+
         quality.check(job)
         cluster.check(job)
-    results = {stage: _RUN[stage](job) for stage in stages}
+    results = {stage: _run(stage, job) for stage in stages}
     report = write_report(job.workdir, job.corpus)
     if as_json:
         summary: dict[str, Any] = {

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mixcurate.io import storage
@@ -60,6 +61,15 @@ def tally(rows: Iterable[Mapping[str, object]]) -> tuple[dict[str, int], dict[st
         for place, name in enumerate(("n_bytes", "n_tokens")):
             value = row.get(name)
             size[place] += value if isinstance(value, int) else 0
+    return documents, sizes
+
+
+def tally_table(rows: pa.Table) -> tuple[dict[str, int], dict[str, list[int]]]:
+    """What ``tally`` tells, of a table with the schema ``REJECTED``."""
+    sums = [("id", "count", pc.CountOptions("all")), ("n_bytes", "sum"), ("n_tokens", "sum")]
+    found = rows.group_by("reason", use_threads=False).aggregate(sums).to_pylist()
+    documents = {one["reason"]: one["id_count"] for one in found}
+    sizes = {one["reason"]: [one["n_bytes_sum"] or 0, one["n_tokens_sum"] or 0] for one in found}
     return documents, sizes
 
 

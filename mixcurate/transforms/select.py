@@ -21,6 +21,7 @@ from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
 from mixcurate.kernels import draw, hashing, licences
 from mixcurate.kernels.allocation import CopyRule
 from mixcurate.kernels.draw import Pool, Thresholds
+from mixcurate.tables import REJECTED
 from mixcurate.transforms.cells import CellsOf, Members, read_members
 from mixcurate.transforms.pool import DRAW
 from mixcurate.transforms.select_counts import counts_of
@@ -208,11 +209,11 @@ class SelectPart:
         partfiles.write_table(path, selection)
         outputs = [self.workdir.output(path)]
         rejected = self._rejected(task.name, part, selection.column("row").to_numpy())
-        if rejected:
+        if rejected.num_rows:
             rejected_path = self.workdir.rejected(PLAN, task.name)
-            partfiles.write_rejected(rejected_path, rejected)
+            partfiles.write_table(rejected_path, rejected)
             outputs.append(self.workdir.output(rejected_path))
-        reasons, sizes = partfiles.tally(rejected)
+        reasons, sizes = partfiles.tally_table(rejected)
         assigned = partfiles.read_table(self.workdir.part("cluster", task.name), ["domain"])
         domain = assigned.column("domain").to_numpy()
         counts = counts_of(selection, part.pool, domain, part.documents, self.plan.phases)
@@ -252,9 +253,7 @@ class SelectPart:
         kept = pa.array(keep[order], mask=keep[order] < 0)
         return pa.Table.from_arrays([*arrays, kept], schema=SELECTION)
 
-    def _rejected(
-        self, name: str, part: Part, taken: npt.NDArray[np.int32]
-    ) -> list[dict[str, object]]:
+    def _rejected(self, name: str, part: Part, taken: npt.NDArray[np.int32]) -> pa.Table:
         """Documents of the pool that are not in the selection, with the reason."""
         left = part.members.drawable.copy()
         left[taken] = False
@@ -263,22 +262,29 @@ class SelectPart:
         )
         share = self.plan.cells.membership.subsample
         detail = f"mixture.subsample keeps {share:g} of the documents"
-        return drawn + self._rows(name, part.members.left_out, "not_in_subsample", detail)
+        out = self._rows(name, part.members.left_out, "not_in_subsample", detail)
+        return pa.concat_tables([drawn, out]).combine_chunks()
 
     @property
     def _unit(self) -> str:
         levels = self.plan.cells.partition.levels
         return levels[0] if len(levels) == 1 else "cell"
 
-    def _rows(
-        self, part: str, mask: npt.NDArray[np.bool_], reason: str, detail: str
-    ) -> list[dict[str, object]]:
+    def _rows(self, part: str, mask: npt.NDArray[np.bool_], reason: str, detail: str) -> pa.Table:
+        """Rows of ``rejected/`` for the documents of a mask."""
         if not mask.any():
-            return []
+            return REJECTED.empty_table()
         columns = ["id", "source", "path", "position", "n_bytes", "n_tokens"]
         table = partfiles.read_table(self.workdir.part("ingest", part), columns)
+        table = table.filter(pa.array(mask))
         why = {"stage": PLAN, "reason": reason, "detail": detail, "excerpt": ""}
-        return [row | why for row in table.filter(pa.array(mask)).to_pylist()]
+        arrays = [
+            pa.repeat(pa.scalar(why[field.name], field.type), table.num_rows)
+            if field.name in why
+            else table.column(field.name)
+            for field in REJECTED
+        ]
+        return pa.Table.from_arrays(arrays, schema=REJECTED)
 
 
 def with_thresholds(task: Task, thresholds: Thresholds) -> Task:

@@ -94,3 +94,10 @@ def test_rejected_rows_are_counted_with_their_sizes_where_these_are_known():
         {"empty": 1, "near_duplicate": 2, "language": 1},
         {"empty": [0, 0], "near_duplicate": [42, 10], "language": [5, 0]},
     )
+    filled = [dict.fromkeys(REJECTED.names, "x") | {"position": 1, "id": None} for _ in rows]
+    blank = {"n_bytes": None, "n_tokens": None}
+    table = pa.Table.from_pylist(
+        [a | blank | b for a, b in zip(filled, rows, strict=True)], schema=REJECTED
+    )
+    assert partfiles.tally_table(table) == partfiles.tally(rows)
+    assert partfiles.tally_table(REJECTED.empty_table()) == ({}, {})
