@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from mixcurate.models.embedded import encoder_folder
 from tests.pipelines.brute_force_samplemix import brute_force, read_workdir, settings_of
 
-TOPICS = Path("/work/shared/data/topics")
+TOPICS = Path("../shared/data/topics")
 TEXTS = [TOPICS / "20newsgroups.jsonl.zst", TOPICS / "stackoverflow_titles.jsonl.zst"]
 
 #: Settings of ``score.weight``, and the share of the pool's tokens that is the budget.

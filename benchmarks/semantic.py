@@ -244,7 +244,7 @@ def quality(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("/work/shared/data"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--cache", type=Path, default=Path("runs/benchmark-semantic"))
     parser.add_argument("--peer", metavar="PYTHON")
     parser.add_argument("--rounds", type=int, default=3)
