@@ -65,8 +65,7 @@ SHARDS = [
 ]
 
 
-@pytest.fixture
-def manifest() -> dict[str, Any]:
+def built(shards: list[dict[str, Any]]) -> dict[str, Any]:
     return build_manifest(
         name="made",
         recipe_fingerprint="0123",
@@ -74,9 +73,14 @@ def manifest() -> dict[str, Any]:
         encoder={"model": "m"},
         inputs=[],
         plan=PLAN,
-        shards=SHARDS,
+        shards=shards,
         asked={"mixture": {"holdout": 0.1, "strategy": "uniform"}},
     )
+
+
+@pytest.fixture
+def manifest() -> dict[str, Any]:
+    return built(SHARDS)
 
 
 def test_totals_are_those_of_train_and_the_holdout_is_apart(manifest) -> None:
@@ -137,16 +141,7 @@ def test_nothing_depends_on_the_order_of_groups(manifest) -> None:
         {key: dict(reversed(v.items())) if isinstance(v, dict) else v for key, v in one.items()}
         for one in copy.deepcopy(SHARDS)
     ]
-    again = build_manifest(
-        name="made",
-        recipe_fingerprint="0123",
-        tokenizer="embedded",
-        encoder={"model": "m"},
-        inputs=[],
-        plan=PLAN,
-        shards=turned,
-        asked={"mixture": {"holdout": 0.1, "strategy": "uniform"}},
-    )
+    again = built(turned)
     assert again == manifest
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from mixcurate.errors import CorpusError
 from mixcurate.io.shard_formats import token_rows
-from mixcurate.io.shard_formats.base import ShardWriter, TokenOptions, entries, json_file
+from mixcurate.io.shard_formats.base import ShardWriter, TokenOptions
 
 NAME = "megatron"
 
@@ -134,9 +134,4 @@ def shard_totals(entry: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
 
 def files_beside(split: str, manifest: dict[str, Any]) -> dict[str, bytes]:
     """``megatron/{split}.json``: tokenizer, type, and sequences and tokens of each shard."""
-    shards, told = entries(manifest, NAME, split), manifest.get("token_files")
-    if not shards or not told:
-        return {}
-    totals = [shard_totals(entry, told) for entry in shards]
-    kind = stored_type(told["vocabulary"]).name
-    return {f"megatron/{split}.json": json_file(told | {"dtype": kind, "shards": totals})}
+    return token_rows.told_beside(NAME, split, manifest, shard_totals, stored_type)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mixcurate.errors import CorpusError
-from mixcurate.io.shard_formats.base import Pieces, TokenOptions
+from mixcurate.io.shard_formats.base import Pieces, TokenOptions, entries, json_file
 
 Tokens = npt.NDArray[Any]
 Int64Array = npt.NDArray[np.int64]
@@ -102,6 +102,30 @@ def facts(options: TokenOptions) -> dict[str, Any]:
     """What the manifest says of tokens under ``token_files``; side files are made of it."""
     names = ("vocabulary", "bos", "eos", "sequence_length")
     return {"tokenizer": options.name} | {name: getattr(options, name) for name in names}
+
+
+def told_beside(
+    name: str,
+    split: str,
+    manifest: dict[str, Any],
+    shard_totals: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]],
+    stored: Callable[[int], np.dtype[Any]],
+) -> dict[str, bytes]:
+    """``NAME/{split}.json``: tokenizer, type of the ids, and what each shard has.
+
+    Args:
+        name: of the format, and of its folder.
+        split: of the corpus.
+        manifest: of the corpus.
+        shard_totals: what a shard's entry, and what is told of all, come to.
+        stored: the type of the ids of a vocabulary.
+    """
+    shards, told = entries(manifest, name, split), manifest.get("token_files")
+    if not shards or not told:
+        return {}
+    totals = [shard_totals(entry, told) for entry in shards]
+    kind = stored(told["vocabulary"]).name
+    return {f"{name}/{split}.json": json_file(told | {"dtype": kind, "shards": totals})}
 
 
 def _encode(texts: list[str], options: TokenOptions, dtype: np.dtype[Any]) -> tuple[Tokens, Any]:
