@@ -17,15 +17,20 @@ from mixcurate.tables import CORPUS
 BATCH = 1_024
 
 
-def sentences(paths: list[Path]) -> list[str]:
-    """Lines of the texts of JSON Lines files (may be .zst); without files, synthetic ones."""
+def texts_of(paths: list[Path]) -> list[str]:
+    """The texts of JSON Lines files (may be .zst)."""
     texts: list[str] = []
     for path in paths:
         data = path.read_bytes()
         if path.suffix == ".zst":
             data = zstandard.ZstdDecompressor().stream_reader(data).read()
         texts += [orjson.loads(line)["text"] for line in data.splitlines() if line.strip()]
-    texts = texts or list(documents(400, 400))
+    return texts
+
+
+def sentences(paths: list[Path]) -> list[str]:
+    """Lines of the texts of JSON Lines files; without files, of synthetic ones."""
+    texts = texts_of(paths) or list(documents(400, 400))
     return [line for text in texts for line in text.splitlines() if line.strip()]
 
 

@@ -23,12 +23,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import orjson
 import pyarrow as pa
-import zstandard
 
 os.environ["RAYON_NUM_THREADS"] = "1"
 
+from benchmarks.rows import texts_of
 from mixcurate.io.corpus import TokenParams
 from mixcurate.io.shard_formats.table import FORMATS
 from mixcurate.models.embedded import tekken
@@ -46,12 +45,7 @@ def cpu() -> float:
 
 def read_texts(paths: list[Path], megabytes: float) -> list[str]:
     """Texts of all files, from the beginning again when they end, as many as asked for."""
-    texts: list[str] = []
-    for path in paths:
-        data = path.read_bytes()
-        if path.suffix == ".zst":
-            data = zstandard.ZstdDecompressor().stream_reader(data).read()
-        texts += [orjson.loads(line)["text"] for line in data.splitlines() if line.strip()]
+    texts = texts_of(paths)
     if not texts:
         from tests.documents import real_documents
 
