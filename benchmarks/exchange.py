@@ -29,12 +29,9 @@ from benchmarks.synthetic import documents
 from mixcurate.io import partfiles
 from mixcurate.io.workdir import Heartbeat, Workdir
 from mixcurate.kernels import hashing, shards
-from mixcurate.kernels.cells import Membership, Partition
 from mixcurate.kernels.shards import ShardRange
 from mixcurate.tables import CORPUS, documents_schema
-from mixcurate.transforms.cells import CellsOf
-from mixcurate.transforms.exchange import ExchangePart
-from mixcurate.transforms.lineage import WriteTraced
+from mixcurate.transforms.exchange import ExchangeParts, groups
 from mixcurate.transforms.materialize import PlanShard, _segments
 from mixcurate.transforms.select import selection_path
 from mixcurate.transforms.tasks import Task
@@ -43,21 +40,19 @@ from mixcurate.transforms.write_shard import WriteShard
 DOMAINS = 24
 
 
-def prepare(workdir: Workdir, n_bytes: int, n_parts: int) -> tuple[list[str], int]:
-    """Parts of documents with domains, scores and a selection of all of them; bytes of text."""
+def prepare(workdir: Workdir, n_bytes: int, n_parts: int) -> dict[str, int]:
+    """Parts of documents with domains, scores and a selection of all of them: bytes of text."""
     rng = np.random.default_rng(3)
-    made = 0
-    names = [f"{number:05d}" for number in range(n_parts)]
-    table = pa.table({"name": [f"domain {i}" for i in range(DOMAINS)]})
-    partfiles.write_table(workdir.path("domains.parquet"), table)
-    for number, name in enumerate(names):
+    made: dict[str, int] = {}
+    for number in range(n_parts):
+        name = f"{number:05d}"
         texts, size = [], 0
         for text in documents(1 << 40, 700, seed=number):
             texts.append(text)
             size += len(text)
             if size >= n_bytes // n_parts:
                 break
-        made += size
+        made[name] = size
         n = len(texts)
         ids = hashing.document_ids("web", f"in/{number}.jsonl", np.arange(n))
         columns: dict[str, Any] = {
@@ -88,32 +83,36 @@ def prepare(workdir: Workdir, n_bytes: int, n_parts: int) -> tuple[list[str], in
             "range": np.zeros(n, np.uint8),
             "shuffle": hashing.uniform_keys(ids, 7, "shuffle copy 0"),
             "keep_tokens": pa.nulls(n, pa.int32()),
+            "domain": domain,
+            "cell": domain,
         }
         partfiles.write_table(selection_path(workdir, name), pa.table(selection))
-    return names, made
+    return made
 
 
-def exchange_and_write(workdir: Workdir, corpus: str, names: list[str], n_shards: int) -> list[int]:
+def exchange_and_write(
+    workdir: Workdir, corpus: str, parts: dict[str, int], n_shards: int
+) -> list[int]:
     """Both halves of the stage, task by task; bytes of the lineage and rows."""
     ranges = (ShardRange("train", "main", n_shards),)
     keys = [
         partfiles.read_table(selection_path(workdir, name), ["shuffle"]).column(0).to_numpy()
-        for name in names
+        for name in parts
     ]
     histogram = np.sum([shards.key_histogram(part) for part in keys], axis=0)
     ranks = shards.first_ranks(int(histogram.sum()), n_shards)
     bins, places = shards.boundary_bins(histogram, ranks)
     found = np.concatenate([shards.keys_in_bins(part, bins) for part in keys])
     limits = {0: shards.boundaries(found, bins, places).tolist()}
-    cells = CellsOf(Partition.of(("domain",), [(i,) for i in range(DOMAINS)]), Membership(7))
-    work = ExchangePart(workdir, ranges, "embedded", cells)
+    work = ExchangeParts(workdir, ranges, tuple(f"domain {i}" for i in range(DOMAINS)))
     by_shard: dict[int, list[Any]] = {}
-    for name in names:
-        result = work.run(Task(name, "f", {"limits": limits}), Heartbeat(workdir, "x", name))
+    for group in groups(parts):
+        task = Task(group[0], "f", {"parts": group, "limits": limits})
+        result = work.run(task, Heartbeat(workdir, "x", task.name))
         for number, segment in _segments(result):
             by_shard.setdefault(number, []).append(segment)
     plan = PlanShard("mark", tuple(shards.places(ranges)))
-    write = WriteTraced(WriteShard(workdir, corpus, ("arrow",), "mark"))
+    write = WriteShard(workdir, corpus, ("arrow",), "mark")
     totals = [0, 0]
     for number, segments in sorted(by_shard.items()):
         task = plan((number, segments))
@@ -182,14 +181,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         workdir, corpus = Workdir(str(folder / "work")), str(folder / "corpus")
-        names, n_bytes = prepare(workdir, args.megabytes * 1_000_000, args.parts)
-        traced, rows = exchange_and_write(workdir, corpus, names, args.shards)
-        print(f"{n_bytes / 1e6:,.0f} MB of text, {rows:,} documents, {args.parts} parts,")
+        parts = prepare(workdir, args.megabytes * 1_000_000, args.parts)
+        traced, rows = exchange_and_write(workdir, corpus, parts, args.shards)
+        print(
+            f"{sum(parts.values()) / 1e6:,.0f} MB of text, {rows:,} documents, {args.parts} parts,"
+        )
         print(f"{args.shards} shards; lineage {traced / rows:.1f} bytes a document\n")
         apart(corpus, folder / "apart")
         works: dict[str, Callable[[], object]] = {
             "exchange and Arrow shards": lambda: exchange_and_write(
-                workdir, corpus, names, args.shards
+                workdir, corpus, parts, args.shards
             ),
             "datasets: interleave, save_to_disk": lambda: interleave(
                 folder / "apart", folder / "peer", args.shards
@@ -207,7 +208,7 @@ def main() -> None:
         print("| | seconds | CPU seconds | MB/s of CPU time | times |\n|---|---:|---:|---:|---:|")
         ours = best["exchange and Arrow shards"][1]
         for title, (wall, cpu) in best.items():
-            rate = n_bytes / 1e6 / cpu
+            rate = sum(parts.values()) / 1e6 / cpu
             print(f"| {title} | {wall:.2f} | {cpu:.2f} | {rate:,.0f} | {cpu / ours:.2f} |")
 
 

@@ -9,25 +9,23 @@ from typing import Any
 
 from mixcurate.errors import CorpusError, OutputError
 from mixcurate.io import corpus as corpus_io
-from mixcurate.io import storage
+from mixcurate.io import partfiles, storage
 from mixcurate.io.manifest import build_manifest, share_errors
 from mixcurate.io.shard_formats.base import TokenOptions
 from mixcurate.io.shard_formats.token_rows import facts
 from mixcurate.io.workdir import Success, TaskResult
-from mixcurate.kernels.cells import Membership, Partition
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.shards import ShardRange
 from mixcurate.kernels.spdx import licence_table
-from mixcurate.transforms.cells import CellsOf
-from mixcurate.transforms.exchange import EXCHANGE, ExchangePart
-from mixcurate.transforms.lineage import WriteTraced
+from mixcurate.transforms.exchange import EXCHANGE, ExchangeParts, groups
 from mixcurate.transforms.materialize import Materialize
+from mixcurate.transforms.select import SELECT
 from mixcurate.transforms.tasks import Task, split, summarise
 from mixcurate.transforms.tokens import token_options
 from mixcurate.transforms.write_shard import MATERIALIZE, WriteShard
 from pipelines.job import Job, finish, recipe_fingerprint, resolve, say_resumed, up_to_date
 
-VERSION = "2"
+VERSION = "3"
 
 #: Formats that hold tokens, not texts.
 TOKEN_FORMATS = {"megatron", "nanotron", "litdata_tokens"}
@@ -154,28 +152,22 @@ def shard_ranges(plan: dict[str, Any]) -> tuple[ShardRange, ...]:
     )
 
 
-def plan_cells(job: Job, plan: dict[str, Any]) -> CellsOf:
-    """How a plan divides the pool."""
-    paths = [tuple(cell["path"][level] for level in plan["by"]) for cell in plan["cells"]]
-    partition = Partition.of(plan["by"], paths, plan["tier_cuts"])
-    params = job.recipe.mixture
-    return CellsOf(partition, Membership(job.recipe.seed, params.holdout, params.subsample))
-
-
 def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -> None:
     names = [part.name for part in planned.parts]
     ranges = shard_ranges(plan)
     n_shards = sum(one.shards for one in ranges)
-    tasks = [Task(name, fingerprint(EXCHANGE, mark, name)) for name in names]
-    exchanged = split(job.workdir, EXCHANGE, tasks)
+    exchanged = split(job.workdir, EXCHANGE, _exchange_tasks(job, mark))
     committed = _kept_shards(job, mark)
-    say_resumed(job, MATERIALIZE, len(exchanged.done) + len(committed), len(names) + n_shards)
+    n_tasks = len(exchanged.done) + len(exchanged.todo) + n_shards
+    say_resumed(job, MATERIALIZE, len(exchanged.done) + len(committed), n_tasks)
     formats = tuple(job.recipe.output.formats)
     write = WriteShard(job.workdir, job.corpus, formats, mark, _tokens(job))
     tokenizer = _tokenizer(job, job.recipe.ingest.tokenizer)
+    domains = partfiles.read_table(job.workdir.path("domains.parquet"), ["name"])
+    names_of_domains = tuple(domains.column("name").to_pylist())
     stage = Materialize(
-        exchange=ExchangePart(job.workdir, ranges, tokenizer, plan_cells(job, plan)),
-        write=WriteTraced(write),
+        exchange=ExchangeParts(job.workdir, ranges, names_of_domains, tokenizer),
+        write=write,
         parts=names,
         exchanged=exchanged,
         committed=committed,
@@ -186,6 +178,16 @@ def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -
     ):
         seconds = plan["bytes"] / _BYTES_PER_SECOND
         job.run_pipeline(MATERIALIZE, stage.build, work_seconds=seconds)
+
+
+def _exchange_tasks(job: Job, mark: str) -> list[Task]:
+    """Groups of parts; what a group is depends on the draw alone, not on who runs it."""
+    selected = job.workdir.committed(SELECT)
+    n_bytes = {name: sum(one[2] for one in r.details["ranges"]) for name, r in selected.items()}
+    return [
+        Task(f"from-{parts[0]}", fingerprint(EXCHANGE, mark, *parts), {"parts": parts})
+        for parts in groups(n_bytes)
+    ]
 
 
 def _warn_of_space(job: Job, plan: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from mixcurate.io.readers import InputParams, list_tasks
 from mixcurate.io.workdir import Part, Success
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.licences import check_allowed
+from mixcurate.transforms.draw_pool import pool_path
 from mixcurate.transforms.select import PLAN, SELECT, Select, SelectPart
 from mixcurate.transforms.tasks import Task, split, summarise
 from pipelines.job import Job, finish, resolve, say_resumed, up_to_date
@@ -17,7 +18,7 @@ from pipelines.plan_facts import by_preference, count_cells, gather, levels_of
 from pipelines.plan_file import build_plan
 from pipelines.plan_targets import draw_plan, find_targets
 
-VERSION = "3"
+VERSION = "4"
 
 #: Documents that one core selects in a second, reading included; only decides about processes.
 _DOCUMENTS_PER_SECOND = 50_000
@@ -56,8 +57,9 @@ def run(job: Job) -> Success:
     results = list(job.workdir.committed(SELECT).values())
     storage.write_json(plan_path, build_plan(job, targets, drawing, results))
     parts = [Part(r.task, r.documents_out, r.tokens, r.outputs[0].digest) for r in results]
-    summary = summarise(mark, results, parts=parts)
-    return finish(job, PLAN, summary, started)
+    success = finish(job, PLAN, summarise(mark, results, parts=parts), started)
+    storage.remove(pool_path(job.workdir))
+    return success
 
 
 def plan_mark(job: Job, scored: Success, clustered: Success) -> str:

@@ -16,14 +16,15 @@ from mixcurate.kernels.allocation import WEIGHTS, Scale
 from mixcurate.kernels.cells import Membership, Partition, cell_numbers
 from mixcurate.kernels.mixture import MixtureParams
 from mixcurate.kernels.strategies.facts import Facts
-from mixcurate.transforms.cells import (
-    CellsOf,
+from mixcurate.transforms.cells import CellsOf
+from mixcurate.transforms.count_cells import (
     CountCells,
     CountPlan,
     Weighing,
     counts_path,
     cuts_path,
 )
+from mixcurate.transforms.draw_pool import PoolPlan, WeightColumn
 from mixcurate.transforms.pool import facts_path, rule_of
 from mixcurate.transforms.score import WEIGHTED
 from pipelines.job import Job
@@ -91,22 +92,25 @@ def count_cells(job: Job, scored: Success) -> Counts:
     """
     params = job.recipe.mixture
     membership = Membership(job.recipe.seed, params.holdout, params.subsample)
+    weighed, levels = "samplemix" in params.strategies, levels_of(params)
+    column: WeightColumn | None = "weight" if weighed else None
+    if by_preference(params):
+        column = "preference"
     plan = CountPlan(
-        levels=levels_of(params),
+        PoolPlan(levels, membership, column, params.licences),
         tier_cuts=tuple(params.tiers.cuts),
         by_rank=params.tiers.scale == "rank",
-        membership=membership,
-        weighing=_weighing(job) if "samplemix" in params.strategies else None,
+        weighing=_weighing(job) if weighed else None,
     )
     stage = CountCells(job.workdir, plan, [part.name for part in scored.parts])
     seconds = scored.documents_out / _DOCUMENTS_PER_SECOND
     job.run_pipeline("plan-count", stage.build, work_seconds=seconds)
     table = partfiles.read_table(counts_path(job.workdir))
-    cuts = tuple(storage.read_json(cuts_path(job.workdir))) if "tier" in plan.levels else ()
-    partition = _partition(job, plan.levels, table, cuts)
+    cuts = tuple(storage.read_json(cuts_path(job.workdir))) if "tier" in levels else ()
+    partition = _partition(job, levels, table, cuts)
     if len(partition.paths) > _MOST_CELLS:
         raise PlanError(
-            f"mixture.by: {list(plan.levels)} gives {len(partition.paths):,} cells; a plan has at "
+            f"mixture.by: {list(levels)} gives {len(partition.paths):,} cells; a plan has at "
             f"most {_MOST_CELLS:,}"
         )
     return _counted(CellsOf(partition, membership), table)

@@ -182,7 +182,6 @@ def draw_plan(job: Job, targets: Targets) -> DrawPlan:
         max_copies=max_copies,
         rule=rule,
         bits=draw.mantissa_bits(int(counts.documents.sum()), len(goals)),
-        licences=params.licences,
         exact=exact,
     )
 

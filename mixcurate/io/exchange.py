@@ -22,25 +22,19 @@ import pyarrow as pa
 import xxhash
 
 from mixcurate.io import storage
-from mixcurate.io.hashing_stream import HashingStream
+from mixcurate.io.hashing_stream import HashingStream, buffered
 from mixcurate.tables import CORPUS
 
-#: Rows of an exchange file: a corpus row and the key that orders it within its shard.
-EXCHANGE = CORPUS.append(pa.field("shuffle", pa.uint64(), nullable=False))
-
-#: What is known of a row beside what the corpus shows of it, in the same order.
-TRACE = pa.schema(
+#: Rows of an exchange file: a corpus row, the key that orders it within its shard, and what is
+#: known of it beside what the corpus shows.
+EXCHANGE = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
+        *CORPUS,
+        pa.field("shuffle", pa.uint64(), nullable=False),
         pa.field("path", pa.string(), nullable=False),
         pa.field("position", pa.int64(), nullable=False),
-        pa.field("language", pa.string(), nullable=False),
         pa.field("cell", pa.int32(), nullable=False),
-        pa.field("copy", pa.int32(), nullable=False),
-        pa.field("n_tokens", pa.int32(), nullable=False),
         pa.field("missed", pa.int32()),  # tokens that a cut has missed; null where all is kept
-        pa.field("shuffle", pa.uint64(), nullable=False),
     ]
 )
 
@@ -70,28 +64,28 @@ class Written:
 
 
 def write_exchange(
-    path: str, rows: Iterable[pa.RecordBatch], shard: npt.NDArray[np.int32], schema: pa.Schema
+    path: str, rows: Iterable[pa.RecordBatch], shard: npt.NDArray[np.int32]
 ) -> Written:
     """Write rows that come sorted by shard.
 
     Args:
         path: file to write, atomically.
-        rows: batches of ``schema``, cut anywhere, ``n`` rows together.
+        rows: batches of ``EXCHANGE``, cut anywhere, ``n`` rows together.
         shard: int32 ``[n]``, the shard of each row, ascending.
-        schema: of the file.
     """
     extents: dict[int, Extent] = {}
     done = 0
     with storage.open_atomic(path) as stream:
         hashing = HashingStream(stream, xxhash.xxh3_128())
-        with pa.ipc.new_file(hashing, schema) as writer:
+        with buffered(hashing) as buffer, pa.ipc.new_file(buffer, EXCHANGE) as writer:
             for batch in rows:
                 for number, piece in _by_shard(batch, shard[done : done + batch.num_rows]):
                     writer.write_batch(piece)
                     # the file's own beginning is written with its first batch
-                    begin = hashing.size - pa.ipc.get_record_batch_size(piece)
+                    end = buffer.tell()
+                    begin = end - pa.ipc.get_record_batch_size(piece)
                     first = extents.get(number, (begin, 0))[0]
-                    extents[number] = (first, hashing.size - first)
+                    extents[number] = (first, end - first)
                 done += batch.num_rows
     segments = [(number, first, length) for number, (first, length) in extents.items()]
     return Written(segments, hashing.size, f"xxh3:{hashing.digests[0]}")
@@ -107,27 +101,23 @@ def _by_shard(
             yield int(shard[begin]), batch.slice(begin, end - begin)
 
 
-def gather(table: pa.Table, order: npt.NDArray[np.intp]) -> Iterator[pa.RecordBatch]:
-    """The rows of a table in another order, in small batches.
+def gather(rows: pa.RecordBatch, order: npt.NDArray[np.intp]) -> Iterator[pa.RecordBatch]:
+    """Rows in another order, in small batches.
 
     Args:
-        table: of one chunk a column.
-        order: int64 ``[n]``, rows of the table; any number of times each.
+        rows: any.
+        order: int64 ``[n]``, rows of it; any number of times each.
     """
     for start in range(0, len(order), _ROWS):
-        rows = pa.array(order[start : start + _ROWS])
-        yield from table.take(rows).combine_chunks().to_batches()
+        yield rows.take(pa.array(order[start : start + _ROWS]))
 
 
 @contextlib.contextmanager
-def open_segments(
-    segments: Sequence[tuple[str, Extent]], schema: pa.Schema = EXCHANGE
-) -> Iterator[list[pa.RecordBatch]]:
+def open_segments(segments: Sequence[tuple[str, Extent]]) -> Iterator[list[pa.RecordBatch]]:
     """The rows of one shard, in the order of its segments.
 
     Args:
         segments: (file, extent in it).
-        schema: of the files.
 
     Raises:
         OSError: a file cannot be read, or ends too early.
@@ -135,7 +125,7 @@ def open_segments(
     remote = any(not storage.is_local(path) for path, _ in segments)
     with ThreadPoolExecutor(_FETCHED) if remote else contextlib.nullcontext() as pool:
         read = pool.map if pool else map
-        yield [batch for data in read(_read, segments) for batch in _batches(data, schema)]
+        yield [batch for data in read(_read, segments) for batch in _batches(data)]
 
 
 def _read(segment: tuple[str, Extent]) -> bytes:
@@ -143,10 +133,10 @@ def _read(segment: tuple[str, Extent]) -> bytes:
     return storage.read_range(path, first, length)
 
 
-def _batches(data: bytes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _batches(data: bytes) -> Iterator[pa.RecordBatch]:
     stream = pa.BufferReader(data)
     while stream.tell() < len(data):
-        yield pa.ipc.read_record_batch(pa.ipc.read_message(stream), schema)
+        yield pa.ipc.read_record_batch(pa.ipc.read_message(stream), EXCHANGE)
 
 
 @contextlib.contextmanager

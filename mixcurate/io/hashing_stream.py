@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import IO, Any, Protocol
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import IO, Any, Protocol, cast
+
+#: Bytes that are hashed and written at once; Arrow writes a batch in dozens of small pieces.
+_BUFFER = 1 << 20
 
 
 class Hash(Protocol):
@@ -17,30 +23,47 @@ class Hash(Protocol):
         ...
 
 
-class HashingStream:
-    """Passes bytes on, counts them and hashes them on the way."""
+class HashingStream(io.RawIOBase):
+    """Passes bytes on, counts them and hashes them on the way; the stream below stays open.
+
+    Attributes:
+        size: bytes so far.
+    """
 
     def __init__(self, stream: IO[bytes], *hashes: Hash) -> None:
+        super().__init__()
         self._stream, self._hashes = stream, hashes
         self.size = 0
 
+    def writable(self) -> bool:
+        """It is for nothing else."""
+        return True
+
+    def tell(self) -> int:
+        """Bytes so far."""
+        return self.size
+
     def write(self, data: Any) -> int:
-        """Write, count and hash."""
+        """Write, count and hash all of it."""
+        n_bytes = memoryview(data).nbytes
         for one in self._hashes:
             one.update(data)
-        self.size += memoryview(data).nbytes
-        return self._stream.write(data)
-
-    def flush(self) -> None:
-        """Flush the stream below."""
-        self._stream.flush()
-
-    @property
-    def closed(self) -> bool:
-        """Whether the stream below is closed."""
-        return self._stream.closed
+        self._stream.write(data)
+        self.size += n_bytes
+        return n_bytes
 
     @property
     def digests(self) -> list[str]:
         """Of everything written, one for each hash."""
         return [one.hexdigest() for one in self._hashes]
+
+
+@contextlib.contextmanager
+def buffered(stream: HashingStream) -> Iterator[IO[bytes]]:
+    """For writers of small pieces: what is written has gone through when the block ends well."""
+    buffer = io.BufferedWriter(stream, _BUFFER)
+    try:
+        yield cast("IO[bytes]", buffer)
+        buffer.flush()
+    finally:
+        stream.close()  # what a writer that failed has left is not written when it is collected

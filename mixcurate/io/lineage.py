@@ -51,7 +51,9 @@ def is_lineage(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def write_lineage(corpus: str, part: int, rows: pa.Table, split: str, shard: int) -> dict[str, Any]:
+def write_lineage(
+    corpus: str, part: int, rows: pa.RecordBatch, split: str, shard: int
+) -> dict[str, Any]:
     """Write the lineage of one shard, atomically; the same rows give the same bytes.
 
     Args:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 import orjson
+import pyarrow as pa
 import xxhash
 from fsspec.core import url_to_fs
 
@@ -150,6 +151,19 @@ def open_read(path: str) -> IO[bytes]:
         return open(path, "rb")
     fs, inner = filesystem(path)
     return remote.open_file(fs, inner, path)
+
+
+@contextlib.contextmanager
+def open_mapped(path: str) -> Iterator[pa.NativeFile | IO[bytes]]:
+    """A file for Arrow's own readers: mapped if it is local, so that only what is used is read.
+
+    What is read without a copy may outlive the block.
+
+    Raises:
+        OSError: as ``open_read``.
+    """
+    with pa.memory_map(path) if is_local(path) else open_read(path) as source:
+        yield source
 
 
 def _temporary(folder: str, name: str) -> str:

@@ -131,8 +131,7 @@ def cell_numbers(partition: Partition, columns: Mapping[str, pa.Array]) -> Int32
     for level, (values, keys) in zip(partition.levels, partition._steps, strict=True):
         if len(keys) == 0:
             return np.full(n, -1, np.int32)
-        column = known_values(columns[level], level)
-        codes = pc.index_in(column, value_set=values).fill_null(-1).to_numpy(zero_copy_only=False)
+        codes = _codes(columns[level], level, values)
         wanted = found * len(values) + codes
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         known &= (codes >= 0) & (keys[place] == wanted)
@@ -140,11 +139,37 @@ def cell_numbers(partition: Partition, columns: Mapping[str, pa.Array]) -> Int32
     return np.where(known, found, -1).astype(np.int32)
 
 
+def _codes(column: pa.Array, level: str, values: pa.Array) -> Int32Array:
+    """The place of each element among some values: int32 ``[n]``, -1 for none."""
+    if pa.types.is_dictionary(column.type) and column.null_count == 0:
+        of_values = _codes(column.dictionary, level, values)
+        codes: Int32Array = of_values[column.indices.to_numpy()]
+        return codes
+    found = pc.index_in(known_values(column, level), value_set=values)
+    places: Int32Array = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return places
+
+
 def known_values(column: pa.Array, level: str) -> pa.Array:
     """A level's column as int64, or as strings without nulls."""
     if level in NUMBERED:
         return column.cast(pa.int64())
     return column.cast(pa.string()).fill_null(UNKNOWN)
+
+
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """Some documents: of each bool ``[n]``, whether it is in one of three separate groups.
+
+    Attributes:
+        drawable: in the pool, and neither of the others.
+        held_out: of the pool, kept out of every shard.
+        left_out: of the pool, left out by ``subsample``.
+    """
+
+    drawable: BoolArray
+    held_out: BoolArray
+    left_out: BoolArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,3 +202,17 @@ class Membership:
         if self.holdout <= 0:
             return np.zeros(len(ids), bool)
         return unit_interval(uniform_keys(ids, self.seed, "holdout")) < self.holdout
+
+    def of(self, pool: BoolArray, ids: pa.Array | None) -> Members:
+        """What becomes of documents.
+
+        Args:
+            pool: bool ``[n]``, whether they are in the pool.
+            ids: of them, ``[n]``; not looked at if this is everyone.
+        """
+        if self.everyone or ids is None:
+            nobody = np.zeros(len(pool), bool)
+            return Members(pool, nobody, nobody)
+        left = pool & self.left_out(ids)
+        held = pool & ~left & self.held_out(ids)
+        return Members(pool & ~left & ~held, held, left)

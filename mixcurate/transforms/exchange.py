@@ -1,10 +1,13 @@
-"""The exchange: each part's drawn documents, written contiguous by output shard."""
+"""The exchange: the drawn documents of some parts, written contiguous by output shard.
+
+Several parts share a file, so that what a shard reads of it is worth a request, and is not cut into
+batches of a few rows, however small the parts are.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -18,21 +21,38 @@ from mixcurate.kernels import shards
 from mixcurate.kernels.shards import ShardRange
 from mixcurate.models.cut_tokens import cut
 from mixcurate.models.tokenizer import token_counter
-from mixcurate.transforms.cells import CellsOf
 from mixcurate.transforms.select import selection_path
 from mixcurate.transforms.tasks import Task
 
 EXCHANGE = "exchange"
 
 
-def exchange_path(workdir: Workdir, part: str) -> str:
-    """The exchange file of one part."""
-    return workdir.path("_stages", EXCHANGE, "files", f"part-{part}.arrow")
+#: Text that is exchanged in one file, copies included; and in how many files at least.
+_FILE_BYTES = 64 << 20
+_FILES = 32
 
 
-def trace_path(workdir: Workdir, part: str) -> str:
-    """Where the rows of that file come from, in the same order."""
-    return workdir.path("_stages", EXCHANGE, "traces", f"part-{part}.arrow")
+def groups(n_bytes: dict[str, int]) -> list[list[str]]:
+    """Which parts share an exchange file: those that follow each other, some 64 MB together.
+
+    Args:
+        n_bytes: of each part, what is drawn of it.
+    """
+    most = min(_FILE_BYTES, sum(n_bytes.values()) // _FILES)
+    found: list[list[str]] = []
+    held = 0
+    for part in sorted(n_bytes):
+        if not found or held + n_bytes[part] > most:
+            found.append([])
+            held = 0
+        found[-1].append(part)
+        held += n_bytes[part]
+    return found
+
+
+def exchange_path(workdir: Workdir, name: str) -> str:
+    """The exchange file of the task ``name``."""
+    return workdir.path("_stages", EXCHANGE, "files", f"{name}.arrow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +64,7 @@ class _Keys:
 
 
 def _read_keys(workdir: Workdir, part: str) -> _Keys:
-    return _keys(partfiles.read_table(selection_path(workdir, part), ["shuffle", "range"]))
-
-
-def _keys(selection: pa.Table) -> _Keys:
+    selection = partfiles.read_table(selection_path(workdir, part), ["shuffle", "range"])
     return _Keys(selection.column("shuffle").to_numpy(), selection.column("range").to_numpy())
 
 
@@ -117,162 +134,153 @@ def _boundary_bins(
 
 @dataclasses.dataclass(frozen=True)
 class _Drawn:
-    """The documents of a part, and the copies that are drawn of them, sorted by shard and key.
+    """The documents that are drawn of some parts, and the copies of them.
 
     Attributes:
-        documents: columns of the corpus that the part has as they are, one chunk each.
+        documents: columns of the exchange that documents have as they are, each document once.
         rows: int64 ``[m]``, the document of each copy.
-        made: columns of the corpus by copy.
+        made: columns of the exchange by copy, ``[m]`` each.
         keep: int32 ``[m]``, tokens to keep of it; -1 for all.
+        range: uint8 ``[m]``, the run of shards that it goes to.
     """
 
-    documents: pa.Table
+    documents: pa.RecordBatch
     rows: npt.NDArray[np.int64]
     made: dict[str, pa.Array]
     keep: npt.NDArray[np.int32]
+    range: npt.NDArray[np.uint8]
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the copies' texts, before any is cut."""
-        lengths = pc.binary_length(_array(self.documents, "text")).to_numpy()
+        lengths = pc.binary_length(self.documents.column("text")).to_numpy()
         return int(lengths[self.rows].sum())
+
+    def ordered(self, order: npt.NDArray[np.intp]) -> _Drawn:
+        """With the copies in another order; the documents stay where they are."""
+        taken = pa.array(order)
+        made = {name: values.take(taken) for name, values in self.made.items()}
+        return _Drawn(self.documents, self.rows[order], made, self.keep[order], self.range[order])
+
+
+def _together(parts: list[_Drawn]) -> _Drawn:
+    """Those of several parts as one."""
+    sizes = [part.documents.num_rows for part in parts]
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return _Drawn(
+        pa.concat_batches([part.documents for part in parts]),
+        np.concatenate([part.rows + start for part, start in zip(parts, starts, strict=True)]),
+        {name: pa.concat_arrays([part.made[name] for part in parts]) for name in parts[0].made},
+        np.concatenate([part.keep for part in parts]),
+        np.concatenate([part.range for part in parts]),
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class ExchangePart:
-    """Read one part's drawn documents and write them contiguous by output shard.
+class ExchangeParts:
+    """Read the drawn documents of some parts and write them contiguous by output shard.
+
+    The payload of a task: ``parts`` (names), ``limits`` (of each range the shuffle keys at which
+    its shards begin).
 
     Attributes:
         workdir: where everything is.
         ranges: the runs of shards.
+        domain_names: of all domains by number.
         tokenizer: what a token is, for documents that are cut.
-        cells: how the pool is divided; None where cells are domains.
         stage: the stage of the tasks.
     """
 
     workdir: Workdir
     ranges: tuple[ShardRange, ...]
+    domain_names: tuple[str, ...]
     tokenizer: str = "embedded"
-    cells: CellsOf | None = None
     stage: str = EXCHANGE
 
     def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
-        """Write the part's exchange file, and its traces.
+        """Write the exchange file of the parts.
 
         Raises:
             JobError: the disk is full.
         """
-        selection = partfiles.read_table(selection_path(self.workdir, task.name))
-        keys = _keys(selection)
-        counts = [one.shards for one in self.ranges]
-        shard = shards.shard_in_ranges(keys.shuffle, keys.range, task.payload["limits"], counts)
-        order = np.lexsort((keys.shuffle, shard))
-        drawn = self._drawn(task.name, selection.take(pa.array(order)))
-        tokens = drawn.made["n_tokens"].to_numpy().copy()
-        path, rows = exchange_path(self.workdir, task.name), self._rows(drawn, tokens)
+        drawn = _together([self._read(part) for part in task.payload["parts"]])
+        keys, counts = drawn.made["shuffle"].to_numpy(), [one.shards for one in self.ranges]
+        shard = shards.shard_in_ranges(keys, drawn.range, task.payload["limits"], counts)
+        order = np.lexsort((keys, shard))
+        drawn = drawn.ordered(order)
+        path, tokens = exchange_path(self.workdir, task.name), np.zeros(len(order), np.int32)
         with storage.tells_full_disk(self.workdir.root, drawn.n_bytes):
-            written = exchange.write_exchange(path, rows, shard[order], exchange.EXCHANGE)
-            traced = self._write_traces(task.name, drawn, tokens, shard[order])
+            written = exchange.write_exchange(path, self._rows(drawn, tokens), shard[order])
         total = int(tokens.sum(dtype=np.int64))
         heartbeat.beat(len(order), total)
+        relative = path.removeprefix(self.workdir.root).lstrip("/")
         return TaskResult(
             task=task.name,
             fingerprint=task.fingerprint,
-            outputs=[
-                self._output(exchange_path(self.workdir, task.name), written),
-                self._output(trace_path(self.workdir, task.name), traced),
-            ],
+            outputs=[Output(relative, written.bytes, written.digest)],
             documents_in=len(order),
             documents_out=len(order),
             tokens=total,
-            details={
-                "segments": [
-                    (number, extent, trace)
-                    for (number, *extent), (_, *trace) in zip(
-                        written.segments, traced.segments, strict=True
-                    )
-                ],
-            },
+            details={"segments": written.segments},
         )
 
-    def _output(self, path: str, written: exchange.Written) -> Output:
-        relative = path.removeprefix(self.workdir.root).lstrip("/")
-        return Output(relative, written.bytes, written.digest)
-
-    def _drawn(self, part: str, selection: pa.Table) -> _Drawn:
-        """Everything about a part's copies but the order of their texts."""
-        rows = selection.column("row").to_numpy().astype(np.int64)
+    def _read(self, part: str) -> _Drawn:
+        """What is drawn of one part; of the others of its documents nothing is held."""
+        selection = partfiles.read_table(selection_path(self.workdir, part))
+        taken, rows = np.unique(selection.column("row").to_numpy(), return_inverse=True)
         columns = ["id", "text", "source", "url", "language", "licence", "path", "position"]
         documents = partfiles.read_table(self.workdir.part("ingest", part), [*columns, "n_tokens"])
-        documents = documents.combine_chunks()
         scores = partfiles.read_table(self.workdir.part("score", part), ["quality", "diversity"])
-        assigned = partfiles.read_table(self.workdir.part("cluster", part), ["domain"])
-        names = partfiles.read_table(self.workdir.path("domains.parquet"), ["name"])
-        domain = _array(assigned, "domain").take(pa.array(rows))
+        domain = _array(selection, "domain")
+        of_copy = selection.column("row").combine_chunks()
         made = {
             "domain": domain,
-            "domain_name": _array(names, "name").take(domain),
-            "quality": _array(scores, "quality").take(pa.array(rows)),
-            "diversity": _array(scores, "diversity").take(pa.array(rows)),
+            "domain_name": pa.array(self.domain_names, pa.string()).take(domain),
+            "quality": _array(scores, "quality").take(of_copy),
+            "diversity": _array(scores, "diversity").take(of_copy),
             "copy": _array(selection, "copy"),
-            "n_tokens": _array(documents, "n_tokens").take(pa.array(rows)),
             "shuffle": _array(selection, "shuffle"),
+            "cell": _array(selection, "cell"),
+            "missed": pa.nulls(len(rows), pa.int32()),
         }
-        keep = pc.fill_null(_array(selection, "keep_tokens"), -1).to_numpy()
-        return _Drawn(documents, rows, made, keep)
+        arrays = [_array(documents, field.name).take(pa.array(taken)) for field in documents.schema]
+        return _Drawn(
+            pa.RecordBatch.from_arrays(arrays, schema=documents.schema),
+            rows.astype(np.int64),
+            made,
+            pc.fill_null(_array(selection, "keep_tokens"), -1).to_numpy(),
+            selection.column("range").to_numpy(),
+        )
 
     def _rows(self, drawn: _Drawn, tokens: npt.NDArray[np.int32]) -> Iterator[pa.RecordBatch]:
-        """The corpus rows, a small batch at a time; ``tokens`` is brought up to date for cuts."""
-        kept = [name for name in exchange.EXCHANGE.names if name not in drawn.made]
+        """The exchange's rows, a small batch at a time; ``tokens`` is filled with theirs."""
         start = 0
-        for batch in exchange.gather(drawn.documents.select(kept), drawn.rows):
+        for batch in exchange.gather(drawn.documents, drawn.rows):
             end = start + batch.num_rows
-            columns = {name: batch.column(name) for name in kept}
-            made = {name: values.slice(start, end - start) for name, values in drawn.made.items()}
-            columns |= made
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            columns |= {name: v.slice(start, end - start) for name, v in drawn.made.items()}
             if (drawn.keep[start:end] >= 0).any():
-                texts, counts = self._cut(columns["text"], drawn.keep[start:end])
-                tokens[start:end] = np.where(counts >= 0, counts, tokens[start:end])
-                columns |= {"text": texts, "n_tokens": pa.array(tokens[start:end])}
+                columns |= self._cut(columns, drawn.keep[start:end])
+            tokens[start:end] = columns["n_tokens"].to_numpy()
             arrays = [columns[name] for name in exchange.EXCHANGE.names]
             yield pa.RecordBatch.from_arrays(arrays, schema=exchange.EXCHANGE)
             start = end
 
-    def _cut(
-        self, texts: pa.Array, keep: npt.NDArray[np.int32]
-    ) -> tuple[pa.Array, npt.NDArray[np.int32]]:
-        """The texts with some of them cut, and what these have then; -1 for the others."""
+    def _cut(self, rows: dict[str, pa.Array], keep: npt.NDArray[np.int32]) -> dict[str, pa.Array]:
+        """Columns of rows of which some are cut: their texts, tokens, and what the cuts missed."""
         wanted = np.flatnonzero(keep >= 0)
-        found = texts.to_pylist()
+        found = rows["text"].to_pylist()
         whole = [found[row] for row in wanted.tolist()]
         pieces, numbers = cut(token_counter(self.tokenizer, 1), whole, keep[wanted])
         for row, piece in zip(wanted.tolist(), pieces, strict=True):
             found[row] = piece
-        counts = np.full(len(keep), -1, np.int32)
-        counts[wanted] = numbers
-        return pa.array(found, texts.type), counts
-
-    def _write_traces(
-        self,
-        part: str,
-        drawn: _Drawn,
-        tokens: npt.NDArray[np.int32],
-        shard: npt.NDArray[np.int32],
-    ) -> exchange.Written:
-        """Where the rows come from."""
-        columns: dict[str, Any] = dict(drawn.made)
-        columns["n_tokens"] = pa.array(tokens)
-        columns["missed"] = pa.array(drawn.keep - tokens, mask=drawn.keep < 0)
-        columns["cell"] = columns["domain"]
-        if self.cells is not None:
-            columns["cell"] = pa.array(self.cells.read(self.workdir, part)[drawn.rows])
-        rows = pa.array(drawn.rows)
-        for name in ("id", "source", "path", "position", "language"):
-            columns[name] = _array(drawn.documents, name).take(rows)
-        arrays = [columns[name] for name in exchange.TRACE.names]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=exchange.TRACE)
-        path = trace_path(self.workdir, part)
-        return exchange.write_exchange(path, [batch], shard, exchange.TRACE)
+        tokens = rows["n_tokens"].to_numpy().copy()
+        tokens[wanted] = numbers
+        return {
+            "text": pa.array(found, rows["text"].type),
+            "n_tokens": pa.array(tokens),
+            "missed": pa.array(keep - tokens, mask=keep < 0),
+        }
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
@@ -283,4 +291,4 @@ def _array(table: pa.Table, name: str) -> pa.Array:
 
 def with_limits(task: Task, limits: dict[int, list[int]]) -> Task:
     """The task with the shuffle keys at which the shards of each range begin."""
-    return dataclasses.replace(task, payload={"limits": limits})
+    return dataclasses.replace(task, payload=task.payload | {"limits": limits})

@@ -1,96 +1,57 @@
-"""Beside each shard, where its documents come from; and what only that tells of the shard."""
+"""Beside each shard, where its documents come from; and what the shard adds up to."""
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mixcurate.io import exchange, lineage, storage
-from mixcurate.io.workdir import Heartbeat, Output, TaskResult, Workdir
-from mixcurate.transforms.exchange import trace_path
-from mixcurate.transforms.tasks import Task
-from mixcurate.transforms.write_shard import WriteShard
+from mixcurate.io import lineage
 
-#: What a shard's documents and tokens are added up by, beside what ``WriteShard`` adds up.
-_GROUPS = ("cell", "language")
+#: What documents and tokens of a shard are added up by.
+_GROUPS = ("domain", "source", "licence", "language", "cell")
+
+#: What is read of a shard's rows.
+TRACED = ["id", "copy", "path", "position", "n_tokens", "missed", *_GROUPS]
 
 
-@dataclasses.dataclass(frozen=True)
-class WriteTraced:
-    """Write a shard, then its lineage: both are committed together.
+def write_lineage(
+    corpus: str, payload: dict[str, Any], rows: pa.RecordBatch
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write the lineage of one shard.
 
-    Takes the payload of ``WriteShard``, and ``traces`` (part, extent in the part's traces) and
-    ``part`` (number of the shard over all splits).
+    Args:
+        corpus: its folder.
+        payload: of the shard's task: ``part``, ``split`` and ``shard``.
+        rows: columns ``TRACED`` of the shard, in its order.
 
-    Attributes:
-        write: writes the shard.
+    Returns:
+        What the manifest says of the file; and of the shard: that as ``lineage``, ``cut``, and per
+        domain, source, licence, language and cell its copies, tokens, and tokens of first copies.
     """
-
-    write: WriteShard
-
-    @property
-    def workdir(self) -> Workdir:
-        """Where the exchange is."""
-        return self.write.workdir
-
-    @property
-    def stage(self) -> str:
-        """The stage of the tasks."""
-        return self.write.stage
-
-    @property
-    def mark(self) -> str:
-        """Fingerprint of the stage."""
-        return self.write.mark
-
-    def run(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
-        """Write one shard and its lineage.
-
-        Raises:
-            JobError: the disk is full.
-        """
-        needed = sum(length for _, (_, length) in task.payload["segments"])
-        with storage.tells_full_disk(self.write.corpus, needed):
-            return self._write(task, heartbeat)
-
-    def _write(self, task: Task, heartbeat: Heartbeat) -> TaskResult:
-        result = self.write.run(task, heartbeat)
-        traces = [(trace_path(self.workdir, part), at) for part, at in task.payload["traces"]]
-        with exchange.open_segments(traces, exchange.TRACE) as batches:
-            rows = pa.Table.from_batches(batches, exchange.TRACE).combine_chunks()
-        # the same rule as for the shard itself, so that row i is row i
-        order = np.argsort(rows.column("shuffle").to_numpy(), kind="stable")
-        rows = rows.take(pa.array(order))
-        corpus = self.write.corpus
-        part, split, shard = (task.payload[key] for key in ("part", "split", "shard"))
-        written = lineage.write_lineage(corpus, part, rows, split, shard)
-        full = storage.join(corpus, written["path"])
-        name = full.removeprefix(self.workdir.root.rstrip("/") + "/")
-        output = Output(name, written["bytes"], f"sha256:{written['sha256']}")
-        details = result.details | {"lineage": written, "phase": task.payload["phase"]}
-        details |= {"split": split, "part": part, **_sums(rows)}
-        return dataclasses.replace(result, outputs=[*result.outputs, output], details=details)
+    part, split, shard = (payload[key] for key in ("part", "split", "shard"))
+    written = lineage.write_lineage(corpus, part, rows, split, shard)
+    return written, {"lineage": written, "cut": _cuts(rows), **_sums(rows)}
 
 
-def _sums(rows: pa.Table) -> dict[str, dict[str, list[int]]]:
-    """Per cell and language: copies, tokens, tokens of first copies; per cell what was cut."""
+def _sums(rows: pa.RecordBatch) -> dict[str, dict[str, list[int]]]:
     tokens = rows.column("n_tokens").to_numpy().astype(np.int64)
     first = tokens * (rows.column("copy").to_numpy() == 0)
-    result: dict[str, dict[str, list[int]]] = {"cut": _cuts(rows)}
+    result: dict[str, dict[str, list[int]]] = {}
     for by in _GROUPS:
-        values = rows.column(by).combine_chunks().dictionary_encode()
-        codes, names = values.indices.to_numpy(), values.dictionary.to_pylist()
+        values = rows.column(by).dictionary_encode(null_encoding="encode")
+        codes = values.indices.to_numpy()
+        names = ["unknown" if name is None else str(name) for name in values.dictionary.to_pylist()]
         sums = np.zeros((len(names), 3), np.int64)
         for column, amount in enumerate((np.ones(len(codes), np.int64), tokens, first)):
             np.add.at(sums[:, column], codes, amount)
-        result[by] = {str(name): row for name, row in zip(names, sums.tolist(), strict=True)}
+        result[by] = dict(zip(names, sums.tolist(), strict=True))
     return result
 
 
-def _cuts(rows: pa.Table) -> dict[str, list[int]]:
+def _cuts(rows: pa.RecordBatch) -> dict[str, list[int]]:
     """Per cell: copies that were cut, tokens that the cuts have missed."""
     cut = rows.filter(pc.is_valid(rows.column("missed")))
     cells, missed = (cut.column(name).to_numpy() for name in ("cell", "missed"))

@@ -11,17 +11,16 @@ from mixcurate.io.workdir import TaskResult
 from mixcurate.kernels import hashing, shards
 from mixcurate.transforms.exchange import (
     BoundaryKeys,
-    ExchangePart,
+    ExchangeParts,
     FindBoundaries,
     KeyHistogram,
     with_limits,
 )
-from mixcurate.transforms.lineage import WriteTraced
 from mixcurate.transforms.tasks import RunTask, SkipCommitted, Split, Task, create
+from mixcurate.transforms.write_shard import WriteShard
 
-#: What a part has for a shard: part, extent of its rows, extent of their traces, digest of the
-#: rows.
-Segment = tuple[str, tuple[int, int], tuple[int, int], str]
+#: What an exchange file has for a shard: its task, extent of the rows in it, digest of the file.
+Segment = tuple[str, tuple[int, int], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +35,7 @@ class PlanShard:
         number, found = element
         segments = sorted(found)
         mark = hashing.fingerprint(
-            self.mark, *(f"{part}:{extent}:{seal}" for part, extent, _, seal in segments)
+            self.mark, *(f"{task}:{extent}:{seal}" for task, extent, seal in segments)
         )
         place = self.places[number]
         payload = {
@@ -44,24 +43,23 @@ class PlanShard:
             "phase": place.phase,
             "shard": place.number,
             "n_shards": place.n_shards,
-            "segments": [(part, extent) for part, extent, _, _ in segments],
-            "traces": [(part, extent) for part, _, extent, _ in segments],
+            "segments": [(task, extent) for task, extent, _ in segments],
             "part": number,
         }
         return Task(f"shard-{number:05d}", mark, payload)
 
 
 def _segments(result: TaskResult) -> Iterator[tuple[int, Segment]]:
-    for number, extent, trace in result.details["segments"]:
-        yield number, (result.task, tuple(extent), tuple(trace), result.outputs[0].digest)
+    for number, first, length in result.details["segments"]:
+        yield number, (result.task, (first, length), result.outputs[0].digest)
 
 
 @dataclasses.dataclass(frozen=True)
 class Materialize:
     """The whole stage as one pipeline."""
 
-    exchange: ExchangePart
-    write: WriteTraced
+    exchange: ExchangeParts
+    write: WriteShard
     parts: list[str]
     exchanged: Split
     committed: dict[str, str]

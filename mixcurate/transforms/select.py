@@ -1,6 +1,6 @@
 """Select: turn token targets into the documents that are drawn, exactly, in two narrow passes.
 
-Of each part only ids, tokens, cells and weights are read. The first pass counts tokens per leading
+Of each part only what ``draw_pool`` has kept is read. The first pass counts tokens per leading
 bits of the draw key, the second collects the few bins that targets fall in; then every part knows
 by itself which of its copies are drawn (``mixcurate.kernels.draw``).
 """
@@ -18,18 +18,18 @@ import pyarrow as pa
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
-from mixcurate.kernels import draw, hashing, licences
+from mixcurate.kernels import draw
 from mixcurate.kernels.allocation import CopyRule
+from mixcurate.kernels.cells import cell_numbers
 from mixcurate.kernels.draw import Pool, Thresholds
+from mixcurate.kernels.epochs import epoch_keys
 from mixcurate.tables import REJECTED
-from mixcurate.transforms.cells import CellsOf, Members, read_members
-from mixcurate.transforms.pool import DRAW
+from mixcurate.transforms.cells import CellsOf
+from mixcurate.transforms.draw_pool import PoolPart, read_pool
 from mixcurate.transforms.select_counts import counts_of
 from mixcurate.transforms.tasks import RunTask, Task, create
 
 SELECT = "select"
-
-_COLUMNS = ["id", "n_tokens", "n_bytes", "licence"]
 
 PLAN = "plan"
 
@@ -46,7 +46,6 @@ class DrawPlan:
         max_copies: most copies of one document.
         rule: how weights become copies; None draws all documents alike.
         bits: leading mantissa bits of a histogram bin.
-        licences: factors of licences, as in the recipe.
         exact: whether the last document of each cell and phase is cut.
     """
 
@@ -57,7 +56,6 @@ class DrawPlan:
     max_copies: int
     rule: CopyRule | None
     bits: int
-    licences: dict[str, float] = dataclasses.field(default_factory=dict)
     exact: bool = False
 
     @property
@@ -83,46 +81,27 @@ def selection_path(workdir: Workdir, part: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One part as the draw reads it: its pool, its documents' id and sizes, and who is in it."""
+    """One part as the draw reads it, and what it goes by."""
 
+    there: PoolPart
     pool: Pool
-    documents: pa.Table
-    members: Members
 
 
 def read_part(workdir: Workdir, part: str, plan: DrawPlan) -> Part:
     """Read a part for the draw."""
-    documents = partfiles.read_table(workdir.part("ingest", part), _COLUMNS)
-    members = read_members(workdir, part, plan.cells.membership)
-    cell = plan.cells.read(workdir, part)
-    ids = documents.column("id").combine_chunks()
-    factor = None
-    if plan.licences:
-        factor = licences.factors(documents.column("licence").combine_chunks(), plan.licences)
+    there = read_pool(workdir, part)
+    found = cell_numbers(plan.cells.partition, there.levels)
+    weight = np.ones(len(found)) if there.weight is None else there.weight.astype(np.float64)
     pool = Pool(
-        cell=cell,
-        tokens=documents.column("n_tokens").to_numpy().astype(np.int64),
-        weight=_weights(workdir, part, plan.rule, len(cell)),
-        key=hashing.uniform_keys(ids, plan.seed, DRAW),
+        cell=np.where(there.members.drawable, found, -1).astype(np.int32),
+        tokens=there.tokens.astype(np.int64),
+        weight=weight,
+        key=there.key,
         rule=plan.rule or CopyRule(),
-        factor=factor,
+        factor=there.factor,
         fresh=plan.rule is None or plan.rule.method == "top",
     )
-    return Part(pool, documents, members)
-
-
-def _weights(workdir: Workdir, part: str, rule: CopyRule | None, n: int) -> npt.NDArray[np.float64]:
-    """What the rule goes by: float64 ``[n]``."""
-    if rule is None:
-        return np.ones(n)
-    if rule.method == "top":
-        from mixcurate.transforms.preference import preference_path
-
-        table = partfiles.read_table(preference_path(workdir, part), ["preference"])
-    else:
-        table = partfiles.read_table(workdir.part("score", part), ["weight"])
-    weights: npt.NDArray[np.float64] = table.column(0).to_numpy().astype(np.float64)
-    return weights
+    return Part(there, pool)
 
 
 class Histogram(beam.DoFn):
@@ -181,7 +160,7 @@ class FindThresholds(beam.DoFn):
 
 
 #: A row a copy: its document's row in the part, which copy it is, the range of shards it goes to,
-#: its place in the shuffle, and how many tokens are kept of it (null: all).
+#: its place in the shuffle, how many tokens are kept of it (null: all), and its domain and cell.
 SELECTION = pa.schema(
     [
         pa.field("row", pa.int32(), nullable=False),
@@ -189,6 +168,8 @@ SELECTION = pa.schema(
         pa.field("range", pa.uint8(), nullable=False),
         pa.field("shuffle", pa.uint64(), nullable=False),
         pa.field("keep_tokens", pa.int32()),
+        pa.field("domain", pa.int32(), nullable=False),
+        pa.field("cell", pa.int32(), nullable=False),  # -1 of the holdout
     ]
 )
 
@@ -214,9 +195,8 @@ class SelectPart:
             partfiles.write_table(rejected_path, rejected)
             outputs.append(self.workdir.output(rejected_path))
         reasons, sizes = partfiles.tally_table(rejected)
-        assigned = partfiles.read_table(self.workdir.part("cluster", task.name), ["domain"])
-        domain = assigned.column("domain").to_numpy()
-        counts = counts_of(selection, part.pool, domain, part.documents, self.plan.phases)
+        domain = part.there.domain
+        counts = counts_of(selection, part.pool, domain, part.there.n_bytes, self.plan.phases)
         taken = len(np.unique(selection.column("row").to_numpy()))
         tokens = sum(numbers[1] for numbers in counts["ranges"])
         heartbeat.beat(taken, tokens)
@@ -236,33 +216,32 @@ class SelectPart:
         """The drawn copies, and the held out documents after the last phase."""
         plan = self.plan
         found = draw.drawn(part.pool, thresholds, plan.max_copies)
-        held = np.flatnonzero(part.members.held_out).astype(np.int32)
+        held = np.flatnonzero(part.there.members.held_out).astype(np.int32)
         whole = np.full(len(held), -1, np.int32)
         row = np.concatenate([found.row, held])
         copy = np.concatenate([found.copy, np.zeros(len(held), np.int32)])
         where = np.concatenate([found.phase, np.full(len(held), plan.phases, np.uint8)])
         keep = np.concatenate([found.keep, whole])
-        ids = part.documents.column("id").combine_chunks()
         shuffle = np.zeros(len(row), np.uint64)
         for number in np.unique(copy).tolist():
             mine = copy == number
-            keys = hashing.uniform_keys(ids, plan.seed, f"shuffle copy {number}")
-            shuffle[mine] = keys[row[mine]]
+            shuffle[mine] = epoch_keys(part.there.shuffle[row[mine]], number + 1)
         order = np.lexsort((copy, row))
         arrays = [pa.array(x[order]) for x in (row, copy, where, shuffle)]
-        kept = pa.array(keep[order], mask=keep[order] < 0)
-        return pa.Table.from_arrays([*arrays, kept], schema=SELECTION)
+        arrays.append(pa.array(keep[order], mask=keep[order] < 0))
+        arrays += [pa.array(x[row[order]]) for x in (part.there.domain, part.pool.cell)]
+        return pa.Table.from_arrays(arrays, schema=SELECTION)
 
     def _rejected(self, name: str, part: Part, taken: npt.NDArray[np.int32]) -> pa.Table:
         """Documents of the pool that are not in the selection, with the reason."""
-        left = part.members.drawable.copy()
+        left = part.there.members.drawable.copy()
         left[taken] = False
         drawn = self._rows(
             name, left, "not_drawn", f"its {self._unit} reaches its target without it"
         )
         share = self.plan.cells.membership.subsample
         detail = f"mixture.subsample keeps {share:g} of the documents"
-        out = self._rows(name, part.members.left_out, "not_in_subsample", detail)
+        out = self._rows(name, part.there.members.left_out, "not_in_subsample", detail)
         return pa.concat_tables([drawn, out]).combine_chunks()
 
     @property

@@ -18,7 +18,7 @@ def counts_of(
     selection: pa.Table,
     pool: Pool,
     domain: npt.NDArray[np.int32],
-    documents: pa.Table,
+    document_bytes: Int64Array,
     phases: int,
 ) -> dict[str, Any]:
     """Count a part's copies.
@@ -27,7 +27,7 @@ def counts_of(
         selection: ``SELECTION`` rows.
         pool: the part's documents.
         domain: int32 ``[n]`` of all its documents.
-        documents: with ``n_bytes``.
+        document_bytes: int64 ``[n]``, of their texts.
         phases: how many; the range after them is the holdout.
 
     Returns:
@@ -39,7 +39,7 @@ def counts_of(
     row, copy, where = (selection.column(name).to_numpy() for name in ("row", "copy", "range"))
     keep = selection.column("keep_tokens").fill_null(-1).to_numpy().astype(np.int64)
     tokens = np.where(keep < 0, pool.tokens[row], keep)
-    n_bytes = documents.column("n_bytes").to_numpy().astype(np.int64)[row]
+    n_bytes = document_bytes[row]
     n_bytes = np.where(keep < 0, n_bytes, n_bytes * tokens // np.maximum(pool.tokens[row], 1))
     n_ranges = phases + 1
     ones = np.ones(len(row), np.int64)

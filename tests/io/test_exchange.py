@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixcurate.io import storage
-from mixcurate.io.exchange import EXCHANGE, TRACE, Written, gather, open_segments, write_exchange
+from mixcurate.io.exchange import EXCHANGE, Written, gather, open_segments, write_exchange
 
 
 def rows(n: int, start: int = 0) -> pa.Table:
@@ -21,6 +21,7 @@ def rows(n: int, start: int = 0) -> pa.Table:
         pa.large_string(): lambda i: f"text {i} 🙂" * (i % 5),
         pa.int32(): lambda i: i,
         pa.float32(): lambda i: i / 4,
+        pa.int64(): lambda i: 2**40 + i,
         pa.uint64(): lambda i: 2**64 - 1 - i,
     }
     columns = []
@@ -32,11 +33,18 @@ def rows(n: int, start: int = 0) -> pa.Table:
     return pa.table(columns, schema=EXCHANGE)
 
 
+def whole(table: pa.Table) -> pa.RecordBatch:
+    """A table as one batch, of no rows too."""
+    return pa.RecordBatch.from_arrays(
+        [column.combine_chunks() for column in table.columns], schema=table.schema
+    )
+
+
 def write(path: str, table: pa.Table, shards: list[int]) -> Written:
     """Sort by shard, as the stage does, and write."""
     order = np.argsort(np.array(shards, np.int64), kind="stable")
     shard = np.array(shards, np.int32)[order]
-    return write_exchange(path, gather(table.combine_chunks(), order), shard, EXCHANGE)
+    return write_exchange(path, gather(whole(table), order), shard)
 
 
 def extents(written: Written) -> dict[int, tuple[int, int]]:
@@ -72,7 +80,7 @@ def test_each_shard_reads_its_rows_of_every_file_in_their_order(assignments):
 @pytest.mark.parametrize("cut", [1, 7, 1_000])
 def test_batches_may_be_cut_anywhere_and_segments_have_many(tmp_path, cut):
     path, shard = str(tmp_path / "a.arrow"), np.repeat([0, 2, 5], [4, 30, 6]).astype(np.int32)
-    written = write_exchange(path, rows(40).to_batches(max_chunksize=cut), shard, EXCHANGE)
+    written = write_exchange(path, rows(40).to_batches(max_chunksize=cut), shard)
     assert [number for number, _, _ in written.segments] == [0, 2, 5]
     for number, first, length in written.segments:
         with open_segments([(path, (first, length))]) as batches:
@@ -99,7 +107,7 @@ def test_no_rows_are_no_segments(tmp_path):
 
 def test_gathering_repeats_and_reorders_rows():
     order = np.array([3, 3, 0, 9] * 600)
-    batches = list(gather(rows(10), order))
+    batches = list(gather(whole(rows(10)), order))
     assert max(batch.num_rows for batch in batches) == 1_000
     assert pa.Table.from_batches(batches).equals(rows(10).take(pa.array(order)).combine_chunks())
 
@@ -151,5 +159,5 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
 
 
 def test_no_segments_are_no_batches():
-    with open_segments([], TRACE) as batches:
+    with open_segments([]) as batches:
         assert batches == []

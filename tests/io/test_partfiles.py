@@ -39,6 +39,27 @@ def test_a_table_comes_back_as_it_was(folder, n):
     assert only.num_rows == n
 
 
+@pytest.mark.parametrize("n", [0, 1, 5_000])
+def test_a_batch_comes_back_as_it_was(folder, n):
+    path = storage.join(folder, "part.arrow")
+    names = pa.array(["law", "sport"]).take(pa.array(np.arange(n) % 2)).dictionary_encode()
+    columns = {"number": pa.array(np.arange(n)), "name": names}
+    batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    partfiles.write_batch(path, batch)
+    assert partfiles.read_batch(path).equals(batch)
+
+
+def test_columns_come_in_the_order_that_is_asked_for(folder):
+    path = storage.join(folder, "part.parquet")
+    partfiles.write_table(path, assignments(3))
+    assert partfiles.read_table(path, ["distance", "cluster"]).column_names == [
+        "distance",
+        "cluster",
+    ]
+    with pytest.raises(KeyError, match="nothing"):
+        partfiles.read_table(path, ["nothing"])
+
+
 def test_the_same_table_gives_the_same_bytes(folder):
     one, other = (storage.join(folder, name) for name in ("one", "other"))
     partfiles.write_table(one, assignments(100))

@@ -37,6 +37,8 @@ def test_each_document_lies_in_the_cell_of_its_path(known, rows):
     found = cell_numbers(partition, columns(rows))
     assert found.dtype == np.int32
     assert found.tolist() == [paths.index(path(row)) if path(row) in paths else -1 for row in rows]
+    coded = {name: column.dictionary_encode() for name, column in columns(rows).items()}
+    assert cell_numbers(partition, coded).tolist() == found.tolist()
 
 
 def test_cells_follow_their_paths_and_have_names():
@@ -88,6 +90,12 @@ def test_the_holdout_and_the_subsample_are_independent_shares_of_the_documents()
     assert Membership(5).everyone
     assert not Membership(5).held_out(ids).any()
     assert not Membership(5).left_out(ids).any()
+    pool = np.arange(len(ids)) % 3 > 0
+    of = members.of(pool, ids)
+    assert (of.left_out == (pool & left)).all()
+    assert (of.held_out == (pool & held & ~left)).all()
+    assert (of.drawable.astype(int) + of.held_out + of.left_out == pool).all()
+    assert (Membership(5).of(pool, ids).drawable == pool).all()
 
 
 def test_a_tier_is_how_many_cuts_the_quality_reaches():

@@ -35,7 +35,9 @@ from mixcurate.transforms import (
     select,
     semantic,
 )
-from mixcurate.transforms.cells import CellsOf, CountCells, CountPlan
+from mixcurate.transforms.cells import CellsOf
+from mixcurate.transforms.count_cells import CountCells, CountPlan
+from mixcurate.transforms.draw_pool import PoolPlan
 from mixcurate.transforms.runner import BeamArgs, make_pipeline, parse_beam_args
 from mixcurate.transforms.semantic_compare import CompareBucket
 from mixcurate.transforms.semantic_exchange import ExchangePart
@@ -98,7 +100,7 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
     cells = CellsOf(Partition.of(("domain",), [(0,), (1,)]), Membership(17, 0.1, 0.9))
     goals = np.array([[5, 10], [0, 10]])
     plan = select.DrawPlan(cells, goals, np.array([2.0, 2.0]), goals[:, 1], 4, None, 8)
-    counting = CountPlan(("tier",), (0.5,), True, Membership(17))
+    counting = CountPlan(PoolPlan(("tier",), Membership(17)), (0.5,), True)
     parts = [task.name for task in TASKS]
     return {
         "ingest": ingest.Ingest(
@@ -149,10 +151,8 @@ def stages() -> dict[str, Callable[[beam.Pipeline], None]]:
         "plan: count": CountCells(WORKDIR, counting, parts).build,
         "plan": select.Select(select.SelectPart(WORKDIR, plan), parts, TASKS).build,
         "materialize": materialize.Materialize(
-            materialize.ExchangePart(WORKDIR, (ShardRange("train", "main", 4),)),
-            materialize.WriteTraced(
-                WriteShard(WORKDIR, "gs://bucket/work/corpus", ("arrow",), "f")
-            ),
+            materialize.ExchangeParts(WORKDIR, (ShardRange("train", "main", 4),), ("a", "b")),
+            WriteShard(WORKDIR, "gs://bucket/work/corpus", ("arrow",), "f"),
             parts,
             NOTHING_DONE,
             {},

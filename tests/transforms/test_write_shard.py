@@ -41,14 +41,23 @@ def make(workdir: Workdir, split: str = "train") -> tuple[Task, list[str]]:
     """An exchange of two parts with rows of shards 4 and 5; the task of shard 5, and its ids."""
     table = hard_rows(2 * N)
     keys = np.random.default_rng(3).permutation(2 * N).astype(np.uint64) // np.uint64(2)
-    rows = table.append_column(exchange.EXCHANGE.field("shuffle"), pa.array(keys)).combine_chunks()
+    n = table.num_rows
+    beside = {
+        "shuffle": keys,
+        "path": ["in.jsonl"] * n,
+        "position": np.arange(n),
+        "cell": np.arange(n, dtype=np.int32) % 3,
+        "missed": pa.nulls(n, pa.int32()),
+    }
+    for name, values in beside.items():
+        field = exchange.EXCHANGE.field(name)
+        table = table.append_column(field, pa.array(values, field.type))
+    rows = table.combine_chunks()
     segments, wanted = [], []
     for number, part in enumerate(("a", "b")):
         mine = rows.slice(number * N, N)
         shard = np.repeat(np.array([4, 5], np.int32), [10, N - 10])
-        written = exchange.write_exchange(
-            exchange_path(workdir, part), mine.to_batches(), shard, exchange.EXCHANGE
-        )
+        written = exchange.write_exchange(exchange_path(workdir, part), mine.to_batches(), shard)
         segments += [(part, (at, size)) for to, at, size in written.segments if to == 5]
         wanted += mine.slice(10).select(["shuffle", "id"]).to_pylist()
     wanted.sort(key=lambda row: row["shuffle"])
@@ -56,6 +65,7 @@ def make(workdir: Workdir, split: str = "train") -> tuple[Task, list[str]]:
         "split": split,
         "phase": "late",
         "shard": 5,
+        "part": 11,
         "n_shards": 7,
         "segments": segments,
     }
@@ -91,11 +101,14 @@ def test_files_are_told_with_their_hashes(workdir: Workdir) -> None:
         if (file["split"], file["phase"], file["shard"]) == ("train", "late", 5)
     ]
     assert [file["path"] for file in told][-2:] == FORMATS["megatron"].shard_paths("train", 5, 7)
+    for file in told:
+        data = Path(corpus, file["path"]).read_bytes()
+        assert file["xxh64"] == xxhash.xxh64_hexdigest(data)
+    told.append(result.details["lineage"])
     for file, output in zip(told, result.outputs, strict=True):
         data = Path(corpus, file["path"]).read_bytes()
         assert file["bytes"] == output.bytes == len(data)
         assert file["sha256"] == hashlib.sha256(data).hexdigest()
-        assert file["xxh64"] == xxhash.xxh64_hexdigest(data)
         assert output.digest == f"sha256:{file['sha256']}"
         assert workdir.path(output.path) == f"{corpus}/{file['path']}"
 
