@@ -71,9 +71,10 @@ class Job:
         build: Callable[[beam.Pipeline], None],
         *,
         work_seconds: float,
+        threads: bool = False,
         experiments: tuple[str, ...] = (),
     ) -> None:
-        """Run one Beam pipeline to its end.
+        """Run one Beam pipeline to its end; the arguments are those of ``make_pipeline``.
 
         Raises:
             MixcurateError: what a step raised on purpose, as it was.
@@ -81,7 +82,11 @@ class Job:
         """
         name = re.sub(r"[^a-z0-9-]+", "-", f"{self.recipe.name}-{stage}".lower()).strip("-")
         pipeline = make_pipeline(
-            self.runner, job_name=name, work_seconds=work_seconds, experiments=experiments
+            self.runner,
+            job_name=name,
+            work_seconds=work_seconds,
+            threads=threads,
+            experiments=experiments,
         )
         build(pipeline)
         try:

@@ -53,7 +53,7 @@ def run(job: Job) -> Success:
             job.workdir, PLAN, stage=SELECT, done=len(work.done), tasks=len(names)
         ):
             seconds = scored.documents_out / _DOCUMENTS_PER_SECOND
-            job.run_pipeline(PLAN, stage.build, work_seconds=seconds)
+            job.run_pipeline(PLAN, stage.build, work_seconds=seconds, threads=True)
     results = list(job.workdir.committed(SELECT).values())
     storage.write_json(plan_path, build_plan(job, targets, drawing, results))
     parts = [Part(r.task, r.documents_out, r.tokens, r.outputs[0].digest) for r in results]

@@ -84,7 +84,7 @@ def by_cell(counts: pa.Table, levels: Sequence[str]) -> pa.Table:
 def _summed(table: pa.Table, levels: Sequence[str]) -> pa.Table:
     keys = [*levels, "bin"]
     wanted = [(name, "sum") for name in SUMS] + [("largest", "max")]
-    found = table.group_by(keys).aggregate(wanted)
+    found = table.group_by(keys, use_threads=False).aggregate(wanted)
     names = [*keys, *SUMS, "largest"]
     plain = found.select([*keys, *(f"{name}_{how}" for name, how in wanted)])
     return plain.rename_columns(names).sort_by([(key, "ascending") for key in keys])
