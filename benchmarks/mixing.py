@@ -1,14 +1,18 @@
 """The same documents mixed to the same shares of tokens, against three other ways.
 
     python -m benchmarks.mixing [FILE.jsonl.zst ...] [--megabytes 200] [--peer PY] [--rounds 2]
+                                [--workers 2]
 
 Two sources whose documents have 120 and 900 tokens on average, half of the tokens from each. Ours
-reads a prepared workdir (Parquet) and writes Arrow with hashes; it plans and materializes. The
+reads a prepared workdir (Parquet) and writes Arrow with hashes and lineage; it plans, materializes
+and reports, as ``mixcurate run`` goes on from score. The
 others read JSON Lines, one file a source: datasets.interleave_datasets and save_to_disk (Arrow);
 Data-Juicer's mixture (JSON Lines; ``--peer`` is a Python that has py-data-juicer); and a plain
 script with a random number and a threshold (JSON Lines, zstd). datasets and Data-Juicer get
-probabilities of documents that are right on average. All in turn, one process each. Seconds are
-with the start of the interpreter and, in brackets, without; memory is the process tree's.
+probabilities of documents that are right on average. All in turn; with ``--workers 2`` ours has two
+workers, and datasets runs a second time with two processes where it takes a number of them. Seconds
+are with the start of the interpreter and, in brackets, without; memory is the process tree's, files
+that are mapped included.
 """
 
 from __future__ import annotations
@@ -190,14 +194,13 @@ def run_tree(command: list[str]) -> tuple[float, float, float, str]:
     return seconds, cpu, peak / 1e6, next(line for line in reversed(said) if line[:1] == "{")
 
 
-def ours(recipe: str, stages: list[str]) -> None:
-    """In a process of its own: the stages, on one core."""
+def ours(recipe: str, workers: int) -> None:
+    """In a process of its own: plan and materialize."""
     from pipelines.start import run_stages, start_job
 
     started = time.perf_counter()
-    job = start_job(recipe, [], ["--direct_num_workers=1"], quiet=True)
-    for stage in stages:
-        run_stages(job, (stage,), as_json=True)
+    job = start_job(recipe, [], [f"--direct_num_workers={workers}"], quiet=True)
+    run_stages(job, ("plan", "materialize"), as_json=True)
     print(json.dumps({"seconds": time.perf_counter() - started}))
 
 
@@ -238,31 +241,40 @@ def show(
     )
 
 
+def commands_of(folder: Path, workers: int, peer: str | None) -> dict[str, list[str]]:
+    """The command of each row of the table."""
+    script, asked = str(Path(__file__).with_name("mixing_peers.py")), str(folder / "request.json")
+    mine = [sys.executable, "-m", "benchmarks.mixing", "--ours", str(folder / "recipe.yaml")]
+    commands = {
+        "mixcurate": [*mine, f"--workers={workers}"],
+        "datasets": [sys.executable, script, "datasets", asked],
+        "a random number and a threshold": [sys.executable, script, "threshold", asked],
+    }
+    if workers > 1:
+        label = f"datasets, {workers} processes"
+        commands = {**commands, label: commands["datasets"]}
+    if peer:
+        commands["Data-Juicer"] = [peer, script, "data_juicer", asked]
+    return commands
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--megabytes", type=float, default=200, help="text in the output")
     parser.add_argument("--peer", help="a Python with py-data-juicer")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--ours", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--ours", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.ours:
-        ours(args.ours[0], args.ours[1:])
+        ours(args.ours, args.workers)
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         request = prepare(folder, args.files, int(args.megabytes * 1e6))
-        mine = [sys.executable, "-m", "benchmarks.mixing", "--ours", str(folder / "recipe.yaml")]
-        script = str(Path(__file__).with_name("mixing_peers.py"))
-        commands = {
-            "mixcurate plan": [*mine, "plan"],
-            "mixcurate materialize": [*mine, "materialize"],
-            "datasets": [sys.executable, script, "datasets"],
-            "threshold script": [sys.executable, script, "threshold"],
-        }
-        if args.peer:
-            commands["Data-Juicer"] = [args.peer, script, "data_juicer"]
+        commands = commands_of(folder, args.workers, args.peer)
         runs: dict[str, list[tuple[float, ...]]] = {}
         results: dict[str, dict[str, list[int]]] = {}
         for _ in range(args.rounds):
@@ -270,35 +282,26 @@ def main() -> None:
                 shutil.rmtree(folder / "work" / stale, ignore_errors=True)
             for label, command in commands.items():
                 output = folder / "out" / label
-                shutil.rmtree(output, ignore_errors=True)
-                if not label.startswith("mixcurate"):
-                    wanted = request | {"output": str(output), "cache": str(output / "cache")}
-                    (folder / "request.json").write_text(json.dumps(wanted))
-                extra = [] if label.startswith("mixcurate") else [str(folder / "request.json")]
+                is_ours = label.startswith("mixcurate")
+                wanted = request | {"output": str(output), "cache": str(output / "cache")}
+                wanted["processes"] = args.workers if "processes" in label else None
+                (folder / "request.json").write_text(json.dumps(wanted))
                 try:
-                    seconds, cpu, peak, said = run_tree([*command, *extra])
+                    seconds, cpu, peak, said = run_tree(command)
                 except RuntimeError as error:
                     print(f"{label}: {error}", file=sys.stderr)
                     continue
                 runs.setdefault(label, []).append((seconds, json.loads(said)["seconds"], cpu, peak))
                 shutil.rmtree(output / "cache", ignore_errors=True)
-                where = folder / "work/corpus/train" if label.endswith("materialize") else output
-                results[label] = outcome(where)
-        both = zip(runs["mixcurate plan"], runs["mixcurate materialize"], strict=True)
-        runs["mixcurate, both"] = [
-            (*map(sum, zip(a[:3], b[:3], strict=True)), max(a[3], b[3])) for a, b in both
-        ]
-        results["mixcurate, both"] = results["mixcurate materialize"]
-    whole = [label for label in runs if label != "mixcurate plan"]
-    best = min(
-        statistics.median(run[0] for run in runs[label]) for label in whole if "mixc" not in label
-    )
+                results[label] = outcome(folder / "work/corpus/train" if is_ours else output)
+                shutil.rmtree(output, ignore_errors=True)
+    best = min(statistics.median(run[0] for run in runs[x]) for x in runs if "mixc" not in x)
     print(
         "| tool | documents | error, tokens | of the share | in documents | seconds (warm) "
         "| CPU s | peak MB | x fastest other |\n|---|---|---|---|---|---|---|---|---|"
     )
-    for label in whole:
-        print(show(label, runs[label], results[label], best))
+    for label, mine in runs.items():
+        print(show(label, mine, results[label], best))
 
 
 if __name__ == "__main__":

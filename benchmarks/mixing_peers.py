@@ -2,7 +2,8 @@
 
     python mixing_peers.py datasets|data_juicer|threshold REQUEST.json
 
-The request names each source's file, its share of tokens, its tokens and documents, and the output.
+The request names each source's file, its share of tokens, its tokens and documents, the output, and
+how many processes datasets has (null: none but this).
 Prints the seconds that the work took without the start of the interpreter and its imports.
 """
 
@@ -28,14 +29,19 @@ def run_datasets(request: dict) -> float:
     started = time.perf_counter()
     parts = [
         datasets.load_dataset(
-            "json", data_files=s["path"], split="train", cache_dir=request["cache"]
+            "json",
+            data_files=s["path"],
+            split="train",
+            cache_dir=request["cache"],
+            num_proc=request["processes"],
         )
         for s in request["sources"]
     ]
     mixed = datasets.interleave_datasets(
         parts, probabilities=probabilities(request["sources"]), seed=17
     )
-    mixed.select(range(min(request["documents"], len(mixed)))).save_to_disk(request["output"])
+    mixed = mixed.select(range(min(request["documents"], len(mixed))))
+    mixed.save_to_disk(request["output"], num_proc=request["processes"])
     return time.perf_counter() - started
 
 
