@@ -23,7 +23,7 @@ from markupsafe import Markup, escape
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
-from pipelines.report_map import map_path
+from mixcurate.transforms.cluster_files import map_path
 
 #: Colours that people who are blind to some can tell apart (Okabe & Ito, 2008; Wong, Nature Methods
 #: 8:441, 2011), without black, which a dark page swallows. Domains beyond seven get other markers.

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mixcurate.kernels.cleaning import NearParams
-from mixcurate.kernels.words import GOLDEN, Int64Array, UInt64Array, Words, mix, ngrams
+from mixcurate.kernels.splitmix import GOLDEN, mix
+from mixcurate.kernels.words import Int64Array, UInt64Array, Words, ngrams
 
 UInt32Array = npt.NDArray[np.uint32]
 

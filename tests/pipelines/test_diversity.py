@@ -15,6 +15,8 @@ from mixcurate.io.workdir import Heartbeat, TaskResult
 from mixcurate.transforms.diversity import (
     MeasurePart,
     cluster_of,
+)
+from mixcurate.transforms.diversity_columns import (
     diversity_path,
     read_diversity,
 )

@@ -19,10 +19,10 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import quality
 from mixcurate.tables import SAMPLE
-from mixcurate.transforms.fit import fit_note_path
+from mixcurate.transforms.cluster_files import fit_note_path, map_path
 from mixcurate.transforms.sample import rows_path, vectors_path
 from pipelines.report import inert, write_report
-from pipelines.report_map import MAP, map_path, write_map
+from pipelines.report_map import MAP, write_map
 from tests.corpora import DOCUMENTS, DOMAIN_OF, NAMES, PARTS, Made, build, cluster_of
 from tests.transforms.small_workdir import judge
 

@@ -16,13 +16,15 @@ from mixcurate.kernels import kmeans
 from mixcurate.kernels.scoring import DiversityParams
 from mixcurate.tables import ASSIGNMENTS
 from mixcurate.transforms.diversity import (
-    DIVERSITY,
     DiversityPlan,
     FitClusters,
     MeasurePart,
     WriteClusters,
     add_sums,
     cluster_of,
+)
+from mixcurate.transforms.diversity_columns import (
+    DIVERSITY,
     diversity_path,
     read_clusters,
     read_diversity,

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_EMPTY = pa.scalar(b"", pa.large_binary())
+
 
 def fixed(values: npt.NDArray[np.generic]) -> pa.LargeBinaryArray:
     """Rows of an array ``[n]`` or ``[n, width]`` as they are in memory."""
@@ -40,9 +42,7 @@ def lengths(column: pa.LargeBinaryArray) -> npt.NDArray[np.int64]:
 
 def join(parts: list[pa.LargeBinaryArray]) -> pa.LargeBinaryArray:
     """The values of each row one after another, without nulls and offset."""
-    # made here: the first value that Arrow makes of Python's loads pandas, where there is one
-    between = pa.scalar(b"", pa.large_binary())
-    return pc.binary_join_element_wise(*parts, between)
+    return pc.binary_join_element_wise(*parts, _EMPTY)
 
 
 def data(column: pa.LargeBinaryArray) -> pa.Buffer:
