@@ -24,7 +24,7 @@ _CHARACTERS = 400
 def typical(
     workdir: Workdir, parts: list[str], domains: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Each domain with the documents that are nearest to their centroid."""
+    """Each domain with the documents of some parts that are nearest to their centroid."""
     best: dict[int, list[tuple[float, str, str, int]]] = {d["domain"]: [] for d in domains}
     for part in parts:
         assigned = partfiles.read_table(workdir.part("cluster", part), ["distance", "domain"])
@@ -67,6 +67,8 @@ def _texts(
             for row, document in zip(mine, taken, strict=True):
                 found[part, row] = document | {"text": _cut(document["text"])}
             start += batch.num_rows
+            if start > rows[-1]:
+                break
     return found
 
 

@@ -33,6 +33,13 @@ def read_clusters(workdir: Workdir) -> diversity.Clusters:
     return diversity.Clusters(*(table.column(name).to_numpy() for name in names))
 
 
+def cluster_of(workdir: Workdir, part: str) -> npt.NDArray[np.int32]:
+    """Cluster of each document of a part: int32 ``[n]``, -1 where it is not in the pool."""
+    table = partfiles.read_table(measured_path(workdir, part), ["cluster"])
+    found: npt.NDArray[np.int32] = table.column("cluster").to_numpy()
+    return found
+
+
 def read_diversity(workdir: Workdir, part: str) -> npt.NDArray[np.float64]:
     """Diversity of each document of a part: float64 ``[n]``, 0 where it is not in the pool."""
     params = DiversityParams(**storage.read_json(diversity_path(workdir, "note.json"))["params"])

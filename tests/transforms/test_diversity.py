@@ -21,10 +21,10 @@ from mixcurate.transforms.diversity import (
     MeasurePart,
     WriteClusters,
     add_sums,
-    cluster_of,
 )
 from mixcurate.transforms.diversity_columns import (
     DIVERSITY,
+    cluster_of,
     diversity_path,
     read_clusters,
     read_diversity,
