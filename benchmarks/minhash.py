@@ -31,7 +31,7 @@ import pyarrow as pa
 import zstandard
 
 from mixcurate.kernels import minhash
-from mixcurate.kernels.minhash import NearParams
+from mixcurate.kernels.cleaning import NearParams
 from mixcurate.kernels.words import normalise, split_words
 
 PEER = """
@@ -177,7 +177,7 @@ def found_pairs(keys: np.ndarray) -> set[tuple[int, int]]:
 
 def score(name: str, texts: list[str], params: NearParams) -> None:
     """Recall and precision of shared keys at the similarity where half are found."""
-    bands, rows = params.curve()
+    bands, rows = minhash.curve(params)
     half = (1 - 0.5 ** (1 / bands)) ** (1 / rows)
     similar = true_pairs(shingle_sets(texts), 0.05)
     found = found_pairs(own_keys(texts, params))
@@ -223,7 +223,7 @@ def curve(texts: list[str], params: NearParams, seed: int = 5) -> None:
         [jaccard(*both) for both in zip(shingle_sets(before), shingle_sets(after), strict=True)]
     )
     same = (own_keys(before, params) == own_keys(after, params)).any(axis=1)
-    bands, rows = params.curve()
+    bands, rows = minhash.curve(params)
     formula = minhash.match_probability(similar, bands, rows)
     print(f"S-curve of {len(pairs):,} edited documents, {bands} bands of {rows}")
     print("  similarity   pairs  found  1-(1-s^r)^b")

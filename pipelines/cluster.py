@@ -17,8 +17,15 @@ from mixcurate.kernels import cluster_statistics
 from mixcurate.kernels.fit_memory import memory_of_fit, sample_size
 from mixcurate.kernels.hashing import fingerprint
 from mixcurate.kernels.kmeans import effective_k
-from mixcurate.transforms.cluster import ASSIGN, AssignPart, FitAndAssign, counts_path, sums_path
-from mixcurate.transforms.fit import CLUSTER, FitPlan, fit_note_path, groups_path
+from mixcurate.transforms.cluster import ASSIGN, AssignPart, FitAndAssign
+from mixcurate.transforms.cluster_files import (
+    CLUSTER,
+    counts_path,
+    fit_note_path,
+    groups_path,
+    sums_path,
+)
+from mixcurate.transforms.fit import FitPlan
 from mixcurate.transforms.label import Label, LabelPart, LabelRules, domain_sums_path
 from mixcurate.transforms.quality_columns import read_dimensions
 from mixcurate.transforms.tasks import Task, split, summarise

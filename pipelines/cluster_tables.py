@@ -17,7 +17,7 @@ from mixcurate.kernels import cluster_statistics, domains, drift, fixedpoint
 from mixcurate.kernels.cluster_statistics import OVERALL
 from mixcurate.kernels.kmeans import Metric
 from mixcurate.tables import DOMAINS
-from mixcurate.transforms.cluster import counts_path, sums_path
+from mixcurate.transforms.cluster_files import counts_path, sums_path
 from mixcurate.transforms.label import DOMAIN_SUMS, domain_sums_path
 from pipelines.decision import Decision, Tiered
 

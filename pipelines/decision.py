@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import hashing
-from mixcurate.transforms.fit import CLUSTER, grouping_path, groups_path
+from mixcurate.transforms.cluster_files import CLUSTER, grouping_path, groups_path
 from mixcurate.transforms.label import domain_of_group_path, domain_of_path
 
 Int32Array = npt.NDArray[np.int32]

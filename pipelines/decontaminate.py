@@ -7,7 +7,7 @@ import dataclasses
 from mixcurate.errors import RequestError
 from mixcurate.io import storage
 from mixcurate.io.evalsets import read_set, write_index
-from mixcurate.kernels.contamination import ContaminationParams
+from mixcurate.kernels.cleaning import ContaminationParams
 from mixcurate.kernels.contamination_index import (
     SetReport,
     build_index,

@@ -10,15 +10,17 @@ from mixcurate.io.workdir import Success
 from mixcurate.kernels.diversity import number_of_clusters
 from mixcurate.kernels.fit_memory import memory_of_fit, sample_size
 from mixcurate.kernels.hashing import fingerprint
+from mixcurate.transforms.cluster_files import fit_note_path
 from mixcurate.transforms.diversity import (
-    DIVERSITY,
     Diversity,
     DiversityPlan,
     MeasurePart,
+)
+from mixcurate.transforms.diversity_columns import (
+    DIVERSITY,
     diversity_path,
     read_clusters,
 )
-from mixcurate.transforms.fit import fit_note_path
 from mixcurate.transforms.tasks import Split, Task, split
 from pipelines.job import Job, say_resumed
 
@@ -55,7 +57,7 @@ class _Work:
 def run_diversity(job: Job) -> str:
     """Measure the diversity of the pool's documents, unless that is done.
 
-    ``transforms.diversity.read_diversity`` reads what it leaves.
+    ``transforms.diversity_columns.read_diversity`` reads what it leaves.
 
     Args:
         job: whose stage cluster has run.

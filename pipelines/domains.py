@@ -16,7 +16,7 @@ from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import domains, hashing, topics
 from mixcurate.kernels.clustering import ClusterParams
 from mixcurate.transforms.cluster import assigned_path
-from mixcurate.transforms.fit import groups_path
+from mixcurate.transforms.cluster_files import groups_path
 from pipelines.cluster_tables import Clusters
 from pipelines.decision import Decision
 from pipelines.naming import Namer, TopicSample, name_domains

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from mixcurate.io import storage
 from mixcurate.io.workdir import Workdir
@@ -66,6 +65,15 @@ class Reporter:
             thread.join()
 
     def _bar(self, watcher: _Watcher, label: str, stop: threading.Event) -> None:
+        # here: every command would wait for it, and only a terminal shows a bar
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description:<12}"),

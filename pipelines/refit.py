@@ -11,7 +11,7 @@ import pyarrow as pa
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import domains, kmeans
-from mixcurate.transforms.fit import CLUSTER, fit_note_path
+from mixcurate.transforms.cluster_files import CLUSTER, fit_note_path
 from mixcurate.transforms.sample import read_sample
 from pipelines.decision import decision_path
 from pipelines.job import Job

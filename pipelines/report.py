@@ -39,7 +39,7 @@ def write_report(workdir: Workdir, corpus: str) -> str:
     Raises:
         RequestError: no stage has finished.
     """
-    if all(workdir.success(stage) is None for stage in DATA_FOLDERS):
+    if not any(storage.exists(workdir.success_path(stage)) for stage in DATA_FOLDERS):
         raise RequestError(
             f"there is nothing to report: no stage has finished in {workdir.root}; run it first: "
             f"mixcurate run RECIPE"

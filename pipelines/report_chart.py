@@ -11,6 +11,7 @@ import base64
 import dataclasses
 import hashlib
 import importlib.metadata
+import importlib.resources
 import json
 import re
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from markupsafe import Markup, escape
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
-from pipelines.report_map import map_path
+from mixcurate.kernels.hashing import fingerprint
+from mixcurate.transforms.cluster_files import map_path
 
 #: Colours that people who are blind to some can tell apart (Okabe & Ito, 2008; Wong, Nature Methods
 #: 8:441, 2011), without black, which a dark page swallows. Domains beyond seven get other markers.
@@ -101,7 +103,7 @@ def chart(
     page = environment.get_template("report_map.html.j2").render(
         library=Markup(library),
         script=Markup(script),
-        data=htmlsafe_json_dumps(_data(rows, legend, clean), dumps=_compact),
+        data=htmlsafe_json_dumps(_data(rows, _kept_model(workdir), legend, clean), dumps=_compact),
         legend=legend,
         documents=count,
     )
@@ -162,13 +164,16 @@ def _legend(domains: list[dict[str, Any]], drawn: list[int]) -> list[dict[str, A
 
 
 def _data(
-    rows: dict[str, list[Any]], legend: list[dict[str, Any]], clean: Callable[[str], str]
+    rows: dict[str, list[Any]],
+    model: dict[str, Any],
+    legend: list[dict[str, Any]],
+    clean: Callable[[str], str],
 ) -> dict[str, Any]:
     """What the script needs: the chart's model, and the columns of its points."""
     most = max(_LEAST, _CHARACTERS // len(rows["x"]))
     place = {entry["domain"]: number for number, entry in enumerate(legend)}
     return {
-        "chart": _model(),
+        "chart": model,
         "legend": [
             {"name": clean(e["name"]), "colour": e["colour"], "marker": e["marker"]} for e in legend
         ],
@@ -185,6 +190,20 @@ def _data(
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[:most].rstrip() + " …"
+
+
+def _kept_model(workdir: Workdir) -> dict[str, Any]:
+    """The chart's model as the last report left it: Bokeh takes a second to make it again."""
+    path = storage.join(workdir.root, "_stages", "report", "chart.json")
+    maker = importlib.resources.files("pipelines").joinpath("report_chart.py").read_text()
+    mark = fingerprint(maker, importlib.metadata.version("bokeh"))
+    kept = storage.read_json(path) if storage.exists(path) else {}
+    if kept.get("fingerprint") != mark:
+        # as text: a report is the same bytes whether its model was kept or made
+        kept = {"fingerprint": mark, "model": json.dumps(_model())}
+        storage.write_json(path, kept)
+    model: dict[str, Any] = json.loads(kept["model"])
+    return model
 
 
 def _model() -> dict[str, Any]:

@@ -1,42 +1,27 @@
-"""What the report shows, gathered from a workdir in bounded memory.
+"""What the report shows, gathered from a workdir in bounded memory and time.
 
-Of each part only narrow columns are read, one part at a time.
+Sums come from what the stages have left; documents are read of some parts (``report_sample``).
 """
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow.parquet as pq
 import yaml
 
 from mixcurate.io import corpus as corpus_io
-from mixcurate.io import partfiles, storage
+from mixcurate.io import storage
 from mixcurate.io.workdir import DATA_FOLDERS, Success, Workdir
 from pipelines.report_domains import clusters, domain_map, domain_table, drift, read_domains
 from pipelines.report_examples import rejected, typical
+from pipelines.report_groups import groups
+from pipelines.report_histograms import histograms
 from pipelines.report_quality import quality_section
-
-_BINS = 40
-_MOST_GROUPS = 12
+from pipelines.report_sample import sample_parts
 
 #: Cells of the mixture that are shown.
 _MOST_CELLS = 300
 _TITLES = {"ingest": "ingest", "cluster": "pruning", "plan": "the draw"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Histogram:
-    """Counts over equal bins between ``low`` and ``high``."""
-
-    name: str
-    low: float
-    high: float
-    counts: list[int]
-    mean: float
 
 
 def gather(workdir: Workdir, corpus: str) -> dict[str, Any]:
@@ -46,11 +31,13 @@ def gather(workdir: Workdir, corpus: str) -> dict[str, Any]:
     plan = _json(workdir.path("plan.json")) if "plan" in done else None
     clustered = done.get("cluster")
     domains = read_domains(workdir) if clustered else []
-    parts = [part.name for part in done["ingest"].parts] if "ingest" in done else []
     recipe = _recipe(workdir)
+    ingested, seed = done.get("ingest"), recipe.get("seed")
+    sample = sample_parts(ingested.parts if ingested else [], seed if isinstance(seed, int) else 0)
     return {
         "name": recipe.get("name", "corpus"),
-        "seed": recipe.get("seed"),
+        "seed": seed,
+        "sample": sample,
         "fingerprint": (manifest or {}).get("recipe_fingerprint")
         or list(done.values())[-1].fingerprint,
         "funnel": _funnel(done),
@@ -60,10 +47,12 @@ def gather(workdir: Workdir, corpus: str) -> dict[str, Any]:
         "table": domain_table(workdir, domains, clustered.documents_in) if clustered else [],
         "drift": drift(workdir) if clustered else None,
         "domain_map": domain_map(workdir) if clustered else [],
-        "histograms": histograms(workdir, parts) if "score" in done else [],
+        "histograms": histograms(workdir, sample.parts) if "score" in done else [],
         "quality": quality_section(workdir, domains) if "score" in done and domains else None,
-        "groups": _groups(workdir, parts),
-        "domains": typical(workdir, parts, domains) if clustered else [],
+        "groups": groups(workdir, sample, ingested, clustered=clustered is not None)
+        if ingested
+        else [],
+        "domains": typical(workdir, sample.parts, domains) if clustered else [],
         "rejected": rejected(workdir, done),
         "timings": [_timing(stage, success) for stage, success in done.items()],
         "waiting": [stage for stage in DATA_FOLDERS if stage not in done],
@@ -190,79 +179,6 @@ def _mixed(entries: list[dict[str, Any]], total: int, *, written: bool) -> list[
         for entry in entries
     ]
     return sorted(rows, key=lambda row: -row["target_share"])
-
-
-def histograms(workdir: Workdir, parts: list[str]) -> list[Histogram]:
-    """Histograms of quality and its dimensions, diversity and weight.
-
-    Two passes over narrow columns: the range, then the counts. Quality has the fixed range 0 to 1;
-    documents of pruned clusters have no weight and are left out of that one.
-    """
-    if not parts:
-        return []
-    with storage.open_read(workdir.part("score", parts[0])) as stream:
-        present = pq.read_schema(stream).names
-    names = [name for name in present if name.startswith("quality_")]
-    names = ["quality", "diversity", "weight", *names]
-    limits = {name: [np.inf, -np.inf] for name in names}
-    for part in parts:
-        for name, values in _columns(workdir, part, names).items():
-            if len(values):
-                low, high = limits[name]
-                limits[name] = [min(low, float(values.min())), max(high, float(values.max()))]
-    edges = {name: _range(name, *limits[name]) for name in names}
-    counts = {name: np.zeros(_BINS, np.int64) for name in names}
-    sums = dict.fromkeys(names, 0.0)
-    for part in parts:
-        for name, values in _columns(workdir, part, names).items():
-            counts[name] += np.histogram(values, _BINS, edges[name])[0]
-            sums[name] += float(values.sum())
-    return [
-        Histogram(n, *edges[n], counts[n].tolist(), sums[n] / max(int(counts[n].sum()), 1))
-        for n in names
-    ]
-
-
-def _columns(workdir: Workdir, part: str, names: list[str]) -> dict[str, npt.NDArray[np.float64]]:
-    table = partfiles.read_table(workdir.part("score", part), names)
-    arrays = {name: table.column(name).to_numpy().astype(np.float64) for name in names}
-    arrays["weight"] = arrays["weight"][arrays["weight"] > 0]
-    return arrays
-
-
-def _range(name: str, low: float, high: float) -> tuple[float, float]:
-    if name.startswith("quality") or low > high:
-        return 0.0, 1.0
-    low = 0.0 if name == "weight" else low
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
-
-
-def _groups(workdir: Workdir, parts: list[str]) -> list[dict[str, Any]]:
-    """Documents and tokens by language, source and licence, the largest first."""
-    names = ("language", "source", "licence")
-    sums: dict[str, dict[str, list[int]]] = {name: {} for name in names}
-    for part in parts:
-        table = partfiles.read_table(workdir.part("ingest", part), [*names, "n_tokens"])
-        for by in names:
-            grouped = table.group_by(by).aggregate([("n_tokens", "count"), ("n_tokens", "sum")])
-            for row in grouped.to_pylist():
-                key = "unknown" if row[by] is None else row[by]
-                old = sums[by].get(key, [0, 0])
-                sums[by][key] = [old[0] + row["n_tokens_count"], old[1] + row["n_tokens_sum"]]
-    return [_group(by, found) for by, found in sums.items() if found]
-
-
-def _group(by: str, found: dict[str, list[int]]) -> dict[str, Any]:
-    order = sorted(found.items(), key=lambda item: (-item[1][1], item[0]))
-    rows: list[dict[str, Any]] = [
-        {"name": key, "documents": n, "tokens": t} for key, (n, t) in order[:_MOST_GROUPS]
-    ]
-    rest = order[_MOST_GROUPS:]
-    if rest:
-        documents, tokens = (sum(numbers[i] for _, numbers in rest) for i in (0, 1))
-        rows.append({"name": f"{len(rest):,} others", "documents": documents, "tokens": tokens})
-    total = max(sum(row["tokens"] for row in rows), 1)
-    return {"by": by, "rows": [row | {"share": row["tokens"] / total} for row in rows]}
 
 
 def _timing(stage: str, success: Success) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
-from mixcurate.transforms.fit import fit_note_path
+from mixcurate.transforms.cluster_files import fit_note_path
 
 #: Languages and sources that are named per domain.
 _NAMED = 3

@@ -6,6 +6,7 @@ Only narrow columns are read to choose them; texts are read at the end, and only
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,17 @@ from mixcurate.tables import EXCERPT
 _EXAMPLES = 3
 _CHARACTERS = 400
 
+#: Files of rejected rows that are looked through for each step that writes them.
+_MOST_FILES = 100
+
+#: Steps whose rows say another stage than the files' names.
+_STAGE_OF = {"extract": "ingest"}
+
 
 def typical(
     workdir: Workdir, parts: list[str], domains: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Each domain with the documents that are nearest to their centroid."""
+    """Each domain with the documents of some parts that are nearest to their centroid."""
     best: dict[int, list[tuple[float, str, str, int]]] = {d["domain"]: [] for d in domains}
     for part in parts:
         assigned = partfiles.read_table(workdir.part("cluster", part), ["distance", "domain"])
@@ -67,6 +74,8 @@ def _texts(
             for row, document in zip(mine, taken, strict=True):
                 found[part, row] = document | {"text": _cut(document["text"])}
             start += batch.num_rows
+            if start > rows[-1]:
+                break
     return found
 
 
@@ -76,31 +85,56 @@ def _cut(text: str) -> str:
 
 
 def rejected(workdir: Workdir, done: dict[str, Success]) -> list[dict[str, Any]]:
-    """Some documents of each reason, in the order of the files; stops when each has enough."""
+    """Some documents of each reason, in the order of the files.
+
+    Of each step so many files are looked through at most: a rare reason may have no example.
+    """
     counts = {
         (stage, reason): count
         for stage, success in done.items()
         for reason, count in success.rejected.items()
     }
     found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in counts}
+    looked: Counter[str] = Counter()
     for name in storage.list_names(workdir.path("rejected")):
-        if all(len(found[key]) >= min(counts[key], _EXAMPLES) for key in counts):
-            break
         if not name.startswith("part-"):
             continue
-        table = partfiles.read_table(workdir.path("rejected", name))
-        for reason in table.column("reason").unique().to_pylist():
-            rows = table.filter(pc.equal(table.column("reason"), reason)).slice(0, _EXAMPLES)
-            for row in rows.to_pylist():
-                key = (row["stage"], reason)
+        step = name.split("-")[1]
+        stage = _STAGE_OF.get(step, step)
+        wanted = {
+            reason
+            for (of, reason), rows in found.items()
+            if of == stage and len(rows) < min(counts[of, reason], _EXAMPLES)
+        }
+        if wanted and looked[step] < _MOST_FILES:
+            looked[step] += 1
+            for row in _rows(workdir.path("rejected", name), wanted):
+                key = (row["stage"], row["reason"])
                 if key in found and len(found[key]) < _EXAMPLES:
                     found[key].append(row | {"part": name})
     for rows in found.values():
         _add_texts(workdir, rows)
+    ended = {_STAGE_OF.get(step, step) for step, files in looked.items() if files == _MOST_FILES}
     return [
         {"stage": stage, "reason": reason, "count": count, "examples": found[stage, reason]}
+        | {"missed": stage in ended and not found[stage, reason]}
         for (stage, reason), count in counts.items()
     ]
+
+
+def _rows(path: str, wanted: set[str]) -> list[dict[str, Any]]:
+    """The first rows of a file for each wanted reason; other columns are read only for these."""
+    reasons = partfiles.read_table(path, ["reason"]).column("reason")
+    present = sorted(wanted.intersection(reasons.unique().to_pylist()))
+    if not present:
+        return []
+    first = [
+        pc.indices_nonzero(pc.equal(reasons, reason)).slice(0, _EXAMPLES) for reason in present
+    ]
+    rows: list[dict[str, Any]] = (
+        partfiles.read_table(path).take(pa.concat_arrays(first)).to_pylist()
+    )
+    return rows
 
 
 def _add_texts(workdir: Workdir, rows: list[dict[str, Any]]) -> None:

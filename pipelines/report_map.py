@@ -15,7 +15,7 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels.nearest import normalise
 from mixcurate.kernels.projection import project
-from mixcurate.transforms.fit import fit_note_path
+from mixcurate.transforms.cluster_files import fit_note_path, map_path
 from mixcurate.transforms.quality_columns import read_overall
 from mixcurate.transforms.sample import read_sample, rows_path
 
@@ -39,11 +39,6 @@ MAP = pa.schema(
         pa.field("quality", pa.float32(), nullable=False),
     ]
 )
-
-
-def map_path(workdir: Workdir) -> str:
-    """Where the map is."""
-    return workdir.path("map.parquet")
 
 
 def write_map(workdir: Workdir, *, documents: int, seed: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from mixcurate.io import storage
 from mixcurate.kernels.prototypes import Limit
 from mixcurate.transforms import semantic
-from mixcurate.transforms.fit import CLUSTER
+from mixcurate.transforms.cluster_files import CLUSTER
 from mixcurate.transforms.prototypes import FindPrototypes, Pool, limit_path
 from pipelines.cluster_tables import Clusters
 from pipelines.decision import Decision

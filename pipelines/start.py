@@ -17,7 +17,6 @@ from mixcurate.recipe_file import load_recipe, starter_recipe
 from mixcurate.transforms.runner import parse_beam_args
 from pipelines.job import Job, resolve
 from pipelines.progress import Reporter
-from pipelines.report import write_report
 from pipelines.summary import plan_table, run_summary, stage_summary
 
 
@@ -74,6 +73,8 @@ def run_stages(job: Job, stages: Sequence[str], *, as_json: bool) -> str:
         quality.check(job)
         cluster.check(job)
     results = {stage: _run(stage, job) for stage in stages}
+    from pipelines.report import write_report  # here: work does not wait for it
+
     report = write_report(job.workdir, job.corpus)
     if as_json:
         summary: dict[str, Any] = {
@@ -116,6 +117,8 @@ def report_of(workdir: str) -> str:
     Raises:
         RequestError: there is no workdir.
     """
+    from pipelines.report import write_report
+
     resolved = storage.join(workdir, "recipe.yaml")
     if not storage.exists(resolved):
         raise RequestError(f"{workdir} is no workdir: it has no recipe.yaml that a run has left")

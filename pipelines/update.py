@@ -17,8 +17,13 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import cluster_statistics, drift, kmeans, refit
 from mixcurate.kernels.hashing import fingerprint
-from mixcurate.transforms.cluster import counts_path
-from mixcurate.transforms.fit import CLUSTER, fit_note_path, grouping_path, groups_path
+from mixcurate.transforms.cluster_files import (
+    CLUSTER,
+    counts_path,
+    fit_note_path,
+    grouping_path,
+    groups_path,
+)
 from pipelines.cluster_tables import Clusters
 from pipelines.decision import Decision, decision_path, read_decision
 from pipelines.job import Job, resolve

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mixcurate.kernels.hashing import subseed
 from mixcurate.kernels.nearest import usable
-from mixcurate.kernels.words import mix
+from mixcurate.kernels.splitmix import mix
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field, PositiveInt, model_validator
 
-from mixcurate.kernels.refit import DriftParams
 from mixcurate.params import EndpointParams, Params
 
 #: Thresholds on the mean quality of a cluster in the three accounts of CLIMB that disagree: the
@@ -152,6 +151,23 @@ class MapParams(Params):
 
     documents: Annotated[int, Field(ge=1, le=50_000)] = 2_000
     """Documents drawn on it."""
+
+
+class DriftParams(Params):
+    """When new documents ask for new clusters."""
+
+    max_far: float = Field(3.0, gt=1)
+    """A refit is due if this many times the expected share of documents is farther from their
+    centroid than 99 % of the fitted ones of their domain."""
+    max_divergence: float = Field(0.05, gt=0, lt=1)
+    """A refit is due if the distances diverge by more: Jensen-Shannon divergence, in bits, of
+    tenths of the fitted documents."""
+    confidence: float = Field(0.999, gt=0.5, lt=1)
+    """What chance explains this often is no drift."""
+    least_documents: PositiveInt = 1_000
+    """Fewer new documents are never a reason for a refit."""
+    least_share: float = Field(0.05, ge=0, le=1)
+    """Domains that have drifted are one only if they hold this share of the new documents."""
 
 
 class ClusterParams(Params):

@@ -9,56 +9,19 @@ in normal form (``mixcurate.kernels.words``), as 64-bit hashes.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field
 
 from mixcurate.kernels.contamination_index import ContaminationIndex
 from mixcurate.kernels.replace import replace_rows
 from mixcurate.kernels.word_places import Place, word_places
 from mixcurate.kernels.words import Words, ngrams, normalise, split_words
-from mixcurate.params import Params
 from mixcurate.tables import EXCERPT, HITS
 
 Int64Array = npt.NDArray[np.int64]
 UInt64Array = npt.NDArray[np.uint64]
-
-
-class EvalSetParams(Params):
-    """One evaluation set, given as files."""
-
-    path: str
-    """File, folder or pattern; JSON Lines, a JSON array, CSV, TSV, Parquet or Arrow."""
-    name: str | None = None
-    """What the set is called in tables; by default its path."""
-    fields: list[str] = Field(default=[])
-    """Fields whose texts make up an item, `question` or `choices.text`; by default all texts."""
-
-
-class ContaminationParams(Params):
-    """Removal of documents that hold items of evaluation sets."""
-
-    sets: list[EvalSetParams] = Field(min_length=1)
-    """The evaluation sets."""
-    ngram: int = Field(13, ge=2, le=64)
-    """Words in a row that a document and an item must share; usual are 8, 10, 12 and 13."""
-    min_words: int = Field(8, ge=2, le=64)
-    """Items of fewer words than an n-gram count if a document holds them whole; those of fewer than
-    this are not searched, for such phrases occur everywhere."""
-    min_overlap: float = Field(0.0, ge=0, le=1)
-    """Least share of an item's n-grams that a document must hold; 0 is any single one."""
-    template_items: int = Field(10, ge=1)
-    """An n-gram that more items of its set share is no evidence: it is the set's template, as in
-    "which of the following is the best answer to". Equal items count once."""
-    template_share: float = Field(0.01, ge=0, le=1)
-    """In large sets that many items, as a share of the set, may share an n-gram: passages are asked
-    about more than once."""
-    action: Literal["drop", "span"] = "drop"
-    """`drop` removes the document, `span` only the shared words, and the document if no word is
-    left."""
 
 
 @dataclasses.dataclass(frozen=True)

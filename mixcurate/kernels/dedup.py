@@ -9,38 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
 
 from mixcurate.kernels import minhash, quality
+from mixcurate.kernels.cleaning import DedupParams, NearParams
 from mixcurate.kernels.hashing import uniform_keys
-from mixcurate.kernels.minhash import NearParams
 from mixcurate.kernels.urls import normal_url
 from mixcurate.kernels.words import normalise, split_words
-from mixcurate.params import Params
 
 UInt64Array = npt.NDArray[np.uint64]
 Int64Array = npt.NDArray[np.int64]
 KeyArray = npt.NDArray[np.void]
-
-
-class DedupParams(Params):
-    """Which duplicates are dropped: of documents that any of these links, one survives."""
-
-    exact: bool = True
-    """Link documents whose words are the same in the same order, whatever the case, punctuation
-    and white space; documents without any word go by their bytes."""
-    url: bool = False
-    """Link documents of the same URL; scheme, `www.`, fragment, tracking parameters, the order of
-    parameters and slashes at the end do not count."""
-    near: NearParams | None = NearParams()
-    """Link documents that share most word n-grams (MinHash-LSH); null is off."""
-    keep: Literal["longest", "quality"] = "longest"
-    """Which of linked documents survives: the one of most bytes, or of the best heuristic quality.
-    Ties go by the text's hash, then by the smallest id."""
-    paragraphs: bool = True
-    """Take paragraphs out of a document that repeat an earlier one of it."""
-    against: list[str] = Field(default=[])
-    """Workdirs of earlier runs: what is linked to a document that they kept is dropped."""
 
 
 #: Kinds of links as bits, the strongest first, and the reason of what is dropped for each.
@@ -76,7 +54,7 @@ def key_type(params: DedupParams | None, own_ids: bool) -> np.dtype[np.void]:
     if params and params.url:
         fields.append(("url_1", "<u8"))
     if params and params.near:
-        bands, rows = params.near.curve()
+        bands, rows = minhash.curve(params.near)
         fields.append((f"near_1_{params.near.ngram}_{rows}", "<u8", (bands,)))
     return np.dtype(fields)
 

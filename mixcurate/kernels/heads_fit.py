@@ -22,7 +22,7 @@ from scipy.special import expit
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mixcurate.kernels.hashing import subseed, unit_interval
-from mixcurate.kernels.words import mix
+from mixcurate.kernels.splitmix import mix
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]

@@ -14,19 +14,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from mixcurate.kernels.cleaning import LineRule
 from mixcurate.kernels.signals import TERMINAL, TERMINAL_UNSPACED, word_chars
 from mixcurate.kernels.words import split_words
-
-LineRule = Literal[
-    "citations",
-    "long_words",
-    "unpunctuated",
-    "short",
-    "javascript",
-    "policy",
-    "navigation",
-    "counters",
-]
 
 #: What each rule takes out.
 LINE_RULES: dict[LineRule, str] = {

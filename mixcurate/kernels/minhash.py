@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, PositiveInt
 
-from mixcurate.kernels.words import GOLDEN, Int64Array, UInt64Array, Words, mix, ngrams
-from mixcurate.params import Params
+from mixcurate.kernels.cleaning import NearParams
+from mixcurate.kernels.splitmix import GOLDEN, mix
+from mixcurate.kernels.words import Int64Array, UInt64Array, Words, ngrams
 
 UInt32Array = npt.NDArray[np.uint32]
 
@@ -31,23 +31,11 @@ _BLOCK = 1 << 15
 _SEED = 0x6D696E68617368
 
 
-class NearParams(Params):
-    """Which texts count as nearly the same: MinHash-LSH over word n-grams."""
-
-    ngram: PositiveInt = Field(5, le=64)
-    """Words in an n-gram."""
-    bands: PositiveInt = Field(14, le=256)
-    """Bands; texts that agree in one of them are duplicates."""
-    rows: PositiveInt = Field(8, le=64)
-    """Minima in a band, all of which must agree."""
-    threshold: float | None = Field(None, gt=0, lt=1)
-    """Jaccard similarity at which half of all pairs are found; it chooses `bands` and `rows`."""
-
-    def curve(self) -> tuple[int, int]:
-        """Bands and rows that are used: the given ones, or those for ``threshold``."""
-        if self.threshold is None:
-            return self.bands, self.rows
-        return bands_and_rows(self.threshold)
+def curve(params: NearParams) -> tuple[int, int]:
+    """Bands and rows that are used: the given ones, or those for ``threshold``."""
+    if params.threshold is None:
+        return params.bands, params.rows
+    return bands_and_rows(params.threshold)
 
 
 def match_probability(
@@ -152,7 +140,7 @@ def band_keys(words: Words, params: NearParams) -> UInt64Array:
         uint64 ``[n, bands]``, never 0 but where a text has no word. A key is salted with its
         band, so that equal keys mean the same band.
     """
-    bands, rows = params.curve()
+    bands, rows = curve(params)
     hashes, offsets = shingles(words, params.ngram)
     minima = signatures(hashes, offsets, bands * rows)
     keys = np.zeros((bands, minima.shape[1]), np.uint64)

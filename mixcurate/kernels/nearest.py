@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import faiss
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import faiss
 
 Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
@@ -98,6 +100,8 @@ def assign(
 
 def flat_index(centroids: Float32Array, metric: Metric) -> faiss.IndexFlat:
     """An exact index of centroids."""
+    import faiss  # here: stages that search nothing would wait for it
+
     d = centroids.shape[1]
     index = faiss.IndexFlatIP(d) if metric == "cosine" else faiss.IndexFlatL2(d)
     index.add(centroids)

@@ -19,7 +19,7 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
-from mixcurate.kernels.words import GOLDEN, mix
+from mixcurate.kernels.splitmix import GOLDEN, mix
 
 Int64Array = npt.NDArray[np.int64]
 

@@ -10,28 +10,10 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, PositiveInt
 from scipy import special
 
+from mixcurate.kernels.clustering import DriftParams
 from mixcurate.kernels.drift import Drift
-from mixcurate.params import Params
-
-
-class DriftParams(Params):
-    """When new documents ask for new clusters."""
-
-    max_far: float = Field(3.0, gt=1)
-    """A refit is due if this many times the expected share of documents is farther from their
-    centroid than 99 % of the fitted ones of their domain."""
-    max_divergence: float = Field(0.05, gt=0, lt=1)
-    """A refit is due if the distances diverge by more: Jensen-Shannon divergence, in bits, of
-    tenths of the fitted documents."""
-    confidence: float = Field(0.999, gt=0.5, lt=1)
-    """What chance explains this often is no drift."""
-    least_documents: PositiveInt = 1_000
-    """Fewer new documents are never a reason for a refit."""
-    least_share: float = Field(0.05, ge=0, le=1)
-    """Domains that have drifted are one only if they hold this share of the new documents."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,8 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
+from mixcurate.kernels.splitmix import GOLDEN, mix
+
 UInt64Array = npt.NDArray[np.uint64]
 Int64Array = npt.NDArray[np.int64]
 
@@ -42,11 +44,6 @@ _LONG = 64
 
 #: Keeps the first 0 to 8 bytes of a little-endian number.
 _FIRST_BYTES = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
-
-#: Added between two rounds of mixing.
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
 
 #: Scripts that put no spaces between words: there each character counts as a word.
 _UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
@@ -243,13 +240,3 @@ def _hash(data: npt.NDArray[np.uint8], starts: Int64Array, ends: Int64Array) -> 
     for row in np.flatnonzero(left > _LONG).tolist():
         hashes[row] = xxhash.xxh3_64_intdigest(data[starts[row] : ends[row]].data)
     return hashes
-
-
-def mix(values: UInt64Array) -> None:
-    """The finaliser of splitmix64 (Steele, Lea and Flood 2014), in place: a bijection."""
-    shifted = values >> np.uint64(30)
-    values ^= shifted
-    values *= _MIX_1
-    values ^= np.right_shift(values, np.uint64(27), out=shifted)
-    values *= _MIX_2
-    values ^= np.right_shift(values, np.uint64(31), out=shifted)

@@ -17,13 +17,13 @@ from mixcurate.kernels import cluster_statistics, grouping, kmeans
 from mixcurate.kernels.cluster_statistics import OVERALL, Batch
 from mixcurate.kernels.nearest import usable
 from mixcurate.tables import ASSIGNED
-from mixcurate.transforms.fit import (
-    CLUSTER,
-    FitCentroids,
-    FitPlan,
+from mixcurate.transforms.cluster_files import (
+    counts_path,
     fit_note_path,
     grouping_path,
+    sums_path,
 )
+from mixcurate.transforms.fit import FitCentroids, FitPlan
 from mixcurate.transforms.quality_columns import read_carried, read_quality
 from mixcurate.transforms.sample import SamplePart
 from mixcurate.transforms.tasks import RunTask, Split, Task, create, task_name
@@ -40,16 +40,6 @@ _COUNTS_HELD = 16
 def assigned_path(workdir: Workdir, part: str) -> str:
     """Nearest cluster of each document of a part."""
     return workdir.path("_stages", ASSIGN, "assigned", f"part-{part}.parquet")
-
-
-def sums_path(workdir: Workdir) -> str:
-    """Sums per cluster over the corpus: int64 ``[len(rows), k]``."""
-    return workdir.path("_stages", CLUSTER, "sums.npy")
-
-
-def counts_path(workdir: Workdir) -> str:
-    """Languages, sources and distances per cluster over the corpus."""
-    return workdir.path("_stages", CLUSTER, "counts.parquet")
 
 
 def assign_part(

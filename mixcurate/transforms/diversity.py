@@ -24,11 +24,14 @@ from mixcurate.kernels import diversity, kmeans
 from mixcurate.kernels.scoring import DiversityParams
 from mixcurate.kernels.semantic import unit_grid
 from mixcurate.transforms.cluster import assign_part
+from mixcurate.transforms.diversity_columns import (
+    DIVERSITY,
+    diversity_path,
+    measured_path,
+)
 from mixcurate.transforms.fit import normalise_rows
 from mixcurate.transforms.sample import SamplePart, gather_sample, rows_path, vectors_path
 from mixcurate.transforms.tasks import RunTask, Split, Task, create, task_name
-
-DIVERSITY = "diversity"
 
 #: Lloyd iterations at most, as in the paper; the fit ends sooner where they gain little.
 ITERATIONS = 50
@@ -56,43 +59,6 @@ _CLUSTERS = pa.schema(
 
 Int32Array = npt.NDArray[np.int32]
 Float32Array = npt.NDArray[np.float32]
-
-
-def diversity_path(workdir: Workdir, *names: str) -> str:
-    """A file of the step: ``centroids.npy``, ``clusters.parquet``, ``note.json``, ``fit.json``."""
-    return workdir.path("_stages", DIVERSITY, *names)
-
-
-def measured_path(workdir: Workdir, part: str) -> str:
-    """Cluster and distance of each document of a part."""
-    return diversity_path(workdir, "parts", f"part-{part}.parquet")
-
-
-def read_clusters(workdir: Workdir) -> diversity.Clusters:
-    """What is known of each cluster."""
-    table = partfiles.read_table(diversity_path(workdir, "clusters.parquet"))
-    names = ("n_documents", "compactness", "separation")
-    return diversity.Clusters(*(table.column(name).to_numpy() for name in names))
-
-
-def cluster_of(workdir: Workdir, part: str) -> Int32Array:
-    """Cluster of each document of a part: int32 ``[n]``, -1 where it is not in the pool."""
-    table = partfiles.read_table(measured_path(workdir, part), ["cluster"])
-    found: Int32Array = table.column("cluster").to_numpy()
-    return found
-
-
-def read_diversity(workdir: Workdir, part: str) -> npt.NDArray[np.float64]:
-    """Diversity of each document of a part: float64 ``[n]``, 0 where it is not in the pool."""
-    params = DiversityParams(**storage.read_json(diversity_path(workdir, "note.json"))["params"])
-    own = "neighbours" if params.compactness == "neighbours" else "distance"
-    table = partfiles.read_table(measured_path(workdir, part), ["cluster", own])
-    return diversity.of_documents(
-        table.column("cluster").to_numpy(),
-        table.column(own).to_numpy(),
-        read_clusters(workdir),
-        each=params.compactness != "cluster",
-    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,24 +16,8 @@ from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import grouping, kmeans
 from mixcurate.kernels.choose_k import choose_k
 from mixcurate.kernels.clustering import ClusterParams
+from mixcurate.transforms.cluster_files import fit_note_path, grouping_path, groups_path
 from mixcurate.transforms.sample import gather_sample
-
-CLUSTER = "cluster"
-
-
-def fit_note_path(workdir: Workdir) -> str:
-    """What tells which fit the centroids on disk are of, and how it went."""
-    return workdir.path("_stages", CLUSTER, "fit.json")
-
-
-def groups_path(workdir: Workdir) -> str:
-    """Group of each cluster, where the fit has grouped them: int32 ``[k]``."""
-    return workdir.path("_stages", CLUSTER, "groups.npy")
-
-
-def grouping_path(workdir: Workdir) -> str:
-    """What gives documents their group (``kernels.grouping``): float32 ``[d + 1, groups]``."""
-    return workdir.path("_stages", CLUSTER, "grouping.npy")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import dedup
+from mixcurate.kernels.cleaning import DedupParams
 
 EXTRACT = "extract"
 
@@ -76,7 +77,7 @@ class KeyMaker:
     def of(
         workdir: Workdir,
         earlier: tuple[Earlier, ...],
-        params: dedup.DedupParams | None,
+        params: DedupParams | None,
         own_ids: bool,
     ) -> KeyMaker:
         """The keys that the parameters need."""

@@ -17,7 +17,7 @@ from mixcurate.kernels import fixedpoint
 from mixcurate.kernels.prototypes import Limit, are_prototypes
 from mixcurate.tables import ASSIGNMENTS
 from mixcurate.transforms.cluster import assigned_path
-from mixcurate.transforms.fit import CLUSTER
+from mixcurate.transforms.cluster_files import CLUSTER
 from mixcurate.transforms.prototypes import prototype_keys
 from mixcurate.transforms.quality_columns import read_overall
 from mixcurate.transforms.semantic import read_drops

@@ -20,7 +20,9 @@ from mixcurate.kernels import allocation, weights
 from mixcurate.kernels.allocation import Amounts, CopyRule, Scale
 from mixcurate.kernels.scoring import WeightParams
 from mixcurate.kernels.weights import Documents, Extent, Mean, Ranks
-from mixcurate.transforms.diversity import read_diversity
+from mixcurate.transforms.diversity_columns import (
+    read_diversity,
+)
 from mixcurate.transforms.quality_columns import read_overall
 from mixcurate.transforms.tasks import create
 

@@ -18,7 +18,7 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import hashing, prototypes
 from mixcurate.transforms.cluster import assigned_path
-from mixcurate.transforms.fit import CLUSTER
+from mixcurate.transforms.cluster_files import CLUSTER
 from mixcurate.transforms.semantic import read_drops
 from mixcurate.transforms.tasks import create
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels.quality import Dimension
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -81,6 +84,8 @@ def read_carried(workdir: Workdir, part: str, names: Sequence[str]) -> dict[str,
     """
     if not names:
         return {}
+    import polars as pl  # here: plan and materialize read no metadata, and would wait for it
+
     table = partfiles.read_table(workdir.part("ingest", part), ["metadata"])
     metadata = pl.from_arrow(table.column("metadata"))
     if not isinstance(metadata, pl.Series):
@@ -89,6 +94,8 @@ def read_carried(workdir: Workdir, part: str, names: Sequence[str]) -> dict[str,
 
 
 def _numbers(metadata: pl.Series, name: str) -> Float32Array:
+    import polars as pl
+
     found = metadata.str.json_path_match(f'$["{name}"]').cast(pl.Float32, strict=False)
     values: Float32Array = found.fill_null(float("nan")).to_numpy().astype(np.float32)
     values[~np.isfinite(values)] = np.nan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mixcurate.kernels.lines import LineRule
+from mixcurate.kernels.cleaning import LineRule
 from tests.kernels.reference_signals import TERMINAL, TERMINAL_UNSPACED, WHITESPACE, split
 
 #: Ranges of the scripts without spaces; the rest of Han (astral) does not occur in what is tested.

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixcurate.kernels import dedup, quality
-from mixcurate.kernels.dedup import NEAR, OWN, SAME_ID, SAME_TEXT, SAME_URL, DedupParams
+from mixcurate.kernels.cleaning import DedupParams
+from mixcurate.kernels.dedup import NEAR, OWN, SAME_ID, SAME_TEXT, SAME_URL
 from tests.documents import real_documents
 
 ALL = DedupParams(url=True)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixcurate.kernels import minhash
-from mixcurate.kernels.minhash import NearParams
+from mixcurate.kernels.cleaning import NearParams
 from mixcurate.kernels.words import split_words
 
 texts = st.lists(st.lists(st.sampled_from("abcd"), max_size=9).map(" ".join), max_size=8)
@@ -118,7 +118,7 @@ def test_keys_are_the_same_everywhere():
 )
 def test_a_threshold_chooses_the_steepest_curve_through_one_half(threshold, bands, rows):
     params = NearParams(threshold=threshold)
-    assert params.curve() == (bands, rows)
+    assert minhash.curve(params) == (bands, rows)
     half = minhash.match_probability(np.array([threshold - 0.02, threshold + 0.02]), bands, rows)
     assert half[0] < 0.5 < half[1]
 
@@ -131,5 +131,5 @@ def test_every_threshold_has_a_curve_that_can_be_afforded(threshold):
 
 
 def test_without_a_threshold_bands_and_rows_are_those_of_fineweb():
-    assert NearParams().curve() == (14, 8)
+    assert minhash.curve(NearParams()) == (14, 8)
     assert NearParams().ngram == 5

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from mixcurate.kernels.pii import MASKS, PiiParams, _find, find_phones, mask_pii
+from mixcurate.kernels.cleaning import MASKS, PiiParams
+from mixcurate.kernels.pii import _find, find_phones, mask_pii
 from mixcurate.kernels.pii_patterns import FINDERS, SCREENS
 
 EVERY = PiiParams(**dict.fromkeys(MASKS, "mask"), phone_regions=["US", "GB"])

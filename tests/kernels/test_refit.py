@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mixcurate.kernels.clustering import DriftParams
 from mixcurate.kernels.drift import compare, count_distances, distance_bins
-from mixcurate.kernels.refit import DriftParams, Verdict, judge
+from mixcurate.kernels.refit import Verdict, judge
 
 NAMES = [f"domain {number}" for number in range(20)]
 DEFAULT = DriftParams()

@@ -13,7 +13,7 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Part, Success
 from mixcurate.kernels import hashing
 from mixcurate.tables import scores_schema
-from mixcurate.transforms import diversity, quality_columns, select
+from mixcurate.transforms import diversity_columns, quality_columns, select
 from tests.corpora import DOCUMENTS, NAMES, PARTS, build
 
 SEED = 23
@@ -97,10 +97,10 @@ class Scored:
             "separation": np.array([1.1, 0.9, 1.3, 1.0]),
         }
         clusters["diversity"] = clusters["compactness"] * clusters["separation"]
-        path = diversity.diversity_path(self.workdir, "clusters.parquet")
+        path = diversity_columns.diversity_path(self.workdir, "clusters.parquet")
         partfiles.write_table(path, pa.table(clusters))
         kind = "distance" if self.each else "cluster"
-        note = diversity.diversity_path(self.workdir, "note.json")
+        note = diversity_columns.diversity_path(self.workdir, "note.json")
         storage.write_json(note, {"params": {"compactness": kind}})
         n = len(self.ids)
         cluster = np.where(np.array(self.domain) >= 0, np.arange(n) * 7 % 4, -1).astype(np.int32)
@@ -108,7 +108,7 @@ class Scored:
         for number, part in enumerate(PARTS):
             mine = slice(DOCUMENTS * number, DOCUMENTS * (number + 1))
             table = pa.table({"cluster": cluster[mine], "distance": distance[mine]})
-            partfiles.write_table(diversity.measured_path(self.workdir, part), table)
+            partfiles.write_table(diversity_columns.measured_path(self.workdir, part), table)
         own = distance if self.each else clusters["compactness"][cluster]
         self.diversity = (own * clusters["separation"][cluster] * (cluster >= 0)).tolist()
 

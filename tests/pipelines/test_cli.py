@@ -32,6 +32,30 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
     assert not set(heavy) & set(done.stdout.split())
 
 
+#: Packages of ingest, embed, cluster, score and the report. Without pandas: Beam loads it itself.
+OF_OTHERS = {"bokeh", "faiss", "jinja2", "polars", "scipy", "sklearn", "torch", "transformers"}
+
+
+@pytest.mark.parametrize("stage", ["plan", "materialize"])
+def test_a_stage_loads_only_what_it_uses(tmp_path: Path, stage: str) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("name: x\nworkdir: work\ninputs: [{path: a.jsonl}]\n")
+    code = f"""
+import sys
+from pipelines.start import start_job
+start_job({str(recipe)!r}, [], [])
+import pipelines.{stage}
+print(*[m for m in sys.modules if "." not in m])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True, cwd=ROOT
+    )
+    found = set(done.stdout.split())
+    assert "apache_beam" in found
+    assert not OF_OTHERS & found
+
+
 @pytest.mark.parametrize(("words", "code"), [(["schema"], 0), (["verify", "nowhere"], 1)])
 def test_the_command_ends_as_it_says_whatever_threads_are_left(words: list[str], code: int) -> None:
     """After a pipeline, exit handlers run and the interpreter is not torn down."""

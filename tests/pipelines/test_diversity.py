@@ -12,12 +12,8 @@ from mixcurate.errors import JobError, RecipeError, RequestError
 from mixcurate.io import partfiles, storage
 from mixcurate.io.embeddings import read_embeddings
 from mixcurate.io.workdir import Heartbeat, TaskResult
-from mixcurate.transforms.diversity import (
-    MeasurePart,
-    cluster_of,
-    diversity_path,
-    read_diversity,
-)
+from mixcurate.transforms.diversity import MeasurePart
+from mixcurate.transforms.diversity_columns import cluster_of, diversity_path, read_diversity
 from mixcurate.transforms.tasks import Task
 from pipelines.diversity import run_diversity
 from pipelines.job import Job

@@ -16,9 +16,10 @@ from mixcurate.errors import RequestError
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.tables import DOMAINS
-from mixcurate.transforms.fit import fit_note_path
+from mixcurate.transforms.cluster_files import fit_note_path
 from pipelines.report import inert, write_report
-from pipelines.report_data import gather, histograms
+from pipelines.report_data import gather
+from pipelines.report_histograms import histograms
 from tests.corpora import HOSTILE, NAMES, PARTS, STAGES, Made, build
 
 VOID = {"meta", "line", "rect", "br", "img"}

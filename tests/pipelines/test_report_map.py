@@ -19,10 +19,11 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import quality
 from mixcurate.tables import SAMPLE
-from mixcurate.transforms.fit import fit_note_path
+from mixcurate.transforms.cluster_files import fit_note_path, map_path
 from mixcurate.transforms.sample import rows_path, vectors_path
+from pipelines import report_chart
 from pipelines.report import inert, write_report
-from pipelines.report_map import MAP, map_path, write_map
+from pipelines.report_map import MAP, write_map
 from tests.corpora import DOCUMENTS, DOMAIN_OF, NAMES, PARTS, Made, build, cluster_of
 from tests.transforms.small_workdir import judge
 
@@ -281,6 +282,18 @@ def test_domains_beyond_the_colours_have_other_markers(tmp_path: Path) -> None:
     assert len({(entry["colour"], entry["marker"]) for entry in legend}) == 49
     assert len({entry["colour"] for entry in legend[:7]}) == 7
     assert len({entry["marker"] for entry in legend[:7]}) == 1
+
+
+def test_bokeh_makes_its_model_once(made: Made, html: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Path(made.workdir.root, "_stages/report/chart.json")
+    assert kept.exists()
+    model = report_chart._model
+    monkeypatch.setattr(report_chart, "_model", lambda: pytest.fail("it is made again"))
+    assert Path(write_report(made.workdir, made.corpus)).read_text() == html
+    kept.write_text('{"fingerprint": "another version"}')
+    monkeypatch.setattr(report_chart, "_model", model)
+    assert Path(write_report(made.workdir, made.corpus)).read_text() == html
+    assert "another version" not in kept.read_text()
 
 
 @pytest.mark.parametrize("version", [None, "3.7.3", "2.99"])

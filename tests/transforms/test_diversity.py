@@ -16,12 +16,14 @@ from mixcurate.kernels import kmeans
 from mixcurate.kernels.scoring import DiversityParams
 from mixcurate.tables import ASSIGNMENTS
 from mixcurate.transforms.diversity import (
-    DIVERSITY,
     DiversityPlan,
     FitClusters,
     MeasurePart,
     WriteClusters,
     add_sums,
+)
+from mixcurate.transforms.diversity_columns import (
+    DIVERSITY,
     cluster_of,
     diversity_path,
     read_clusters,

@@ -14,7 +14,7 @@ import pytest
 from mixcurate.errors import JobError
 from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
-from mixcurate.kernels.dedup import DedupParams
+from mixcurate.kernels.cleaning import DedupParams
 from mixcurate.kernels.hashing import content_hashes, document_ids
 from mixcurate.kernels.signals import SIGNALS
 from mixcurate.transforms import keyfiles

@@ -16,7 +16,7 @@ from mixcurate.kernels.prototypes import Limit
 from mixcurate.tables import ASSIGNMENTS
 from mixcurate.transforms import label
 from mixcurate.transforms.cluster import assigned_path
-from mixcurate.transforms.fit import CLUSTER
+from mixcurate.transforms.cluster_files import CLUSTER
 from mixcurate.transforms.label import (
     LabelPart,
     LabelRules,
