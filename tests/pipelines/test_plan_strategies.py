@@ -67,7 +67,7 @@ def test_more_of_what_is_like_some_texts(plan: Planned, tmp_path: Path, method: 
     target = {"path": str(path), "method": method}
     found = plan(BUDGET | {"strategy": "target", "target": target, "max_epochs": 1} | SMALL)
     if method == "rds":
-        assert [cell["name"] for cell in found.file["cells"]] == ["central"]
+        assert [cell["name"] for cell in found.file["cells"]] == ["ranked"]
         best = sorted(found.rows.values(), key=lambda row: -row["preference"])
         taken = {row["id"] for row in found.drawn}
         assert taken == {row["id"] for row in best[: len(taken)]}
