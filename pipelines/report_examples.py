@@ -83,18 +83,16 @@ def rejected(workdir: Workdir, done: dict[str, Success]) -> list[dict[str, Any]]
         for reason, count in success.rejected.items()
     }
     found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in counts}
-    for name in storage.list_names(workdir.path("rejected")):
+    for path in workdir.rejected_files():
         if all(len(found[key]) >= min(counts[key], _EXAMPLES) for key in counts):
             break
-        if not name.startswith("part-"):
-            continue
-        table = partfiles.read_table(workdir.path("rejected", name))
+        table = partfiles.read_table(path)
         for reason in table.column("reason").unique().to_pylist():
             rows = table.filter(pc.equal(table.column("reason"), reason)).slice(0, _EXAMPLES)
             for row in rows.to_pylist():
                 key = (row["stage"], reason)
                 if key in found and len(found[key]) < _EXAMPLES:
-                    found[key].append(row | {"part": name})
+                    found[key].append(row | {"part": path.rsplit("/", 1)[-1]})
     for rows in found.values():
         _add_texts(workdir, rows)
     return [
