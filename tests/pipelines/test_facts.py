@@ -1,4 +1,4 @@
-"""Strategies that need more than a count of the pool, through the plan of a finished run."""
+"""Strategies that need more than a count of the pool, through the plan of a scored job."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from pipelines.start import start_job
 
 
 @pytest.fixture(scope="module")
-def folder(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of a finished job that may be planned anew."""
+def folder(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of a scored job that may be planned."""
     copy = tmp_path_factory.mktemp("facts") / "job"
-    shutil.copytree(finished, copy)
+    shutil.copytree(scored, copy)
     return copy
 
 

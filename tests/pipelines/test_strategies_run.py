@@ -19,10 +19,10 @@ BUDGET = 6_000
 
 
 @pytest.fixture
-def folder(finished: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run, with the texts of some of its documents beside the recipe."""
-    shutil.copytree(finished, tmp_path / "job")
-    lines = (finished / "in" / "a.jsonl").read_text().splitlines()[:6]
+def folder(scored: Path, tmp_path: Path) -> Path:
+    """A copy of a scored job, with the texts of some of its documents beside the recipe."""
+    shutil.copytree(scored, tmp_path / "job")
+    lines = (scored / "in" / "a.jsonl").read_text().splitlines()[:6]
     (tmp_path / "job" / "target.jsonl").write_text("\n".join(lines))
     return tmp_path / "job"
 
