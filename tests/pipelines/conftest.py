@@ -72,7 +72,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def scored(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def until_score(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same job when its documents are scored; its folder, which is shared too: copy it."""
     return staged_once(
         tmp_path_factory,
@@ -82,13 +82,13 @@ def scored(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(until_score: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the same job as a finished run; read it, do not change it.
 
     Each process has its own: a corpus is known by its absolute path, and a run writes its report.
     """
     folder = tmp_path_factory.mktemp("finished") / "job"
-    run_on(folder, after=scored)
+    run_on(folder, after=until_score)
     return folder
 
 

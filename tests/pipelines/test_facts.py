@@ -25,10 +25,10 @@ from tests.transforms.entropies import measured
 
 
 @pytest.fixture(scope="module")
-def folder(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(until_score: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of a scored job that may be planned."""
     copy = tmp_path_factory.mktemp("facts") / "job"
-    shutil.copytree(scored, copy)
+    shutil.copytree(until_score, copy)
     return copy
 
 

@@ -20,10 +20,10 @@ BUDGET = 6_000
 
 
 @pytest.fixture
-def folder(scored: Path, tmp_path: Path) -> Path:
+def folder(until_score: Path, tmp_path: Path) -> Path:
     """A copy of a scored job, with the texts of some of its documents beside the recipe."""
-    shutil.copytree(scored, tmp_path / "job")
-    lines = (scored / "in" / "a.jsonl").read_text().splitlines()[:6]
+    shutil.copytree(until_score, tmp_path / "job")
+    lines = (until_score / "in" / "a.jsonl").read_text().splitlines()[:6]
     (tmp_path / "job" / "target.jsonl").write_text("\n".join(lines))
     return tmp_path / "job"
 
