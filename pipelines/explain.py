@@ -44,7 +44,7 @@ def explain(workdir: str, document: str) -> Section:
     Raises:
         RequestError: there is no such workdir or document, or several ids begin so.
     """
-    folder = Workdir(workdir)
+    folder = Workdir.open(workdir)
     if not any(storage.exists(folder.path(name)) for name in ("documents", "rejected")):
         raise RequestError(f"{workdir} is no workdir: it has no documents/; name one of a run")
     place = find(folder, document)

@@ -23,8 +23,6 @@ _SHOWN = 5
 #: Ids that are compared at once.
 _ROWS = 65_536
 
-_FOLDER = "rejected"
-
 
 @dataclasses.dataclass(frozen=True)
 class Place:
@@ -47,8 +45,7 @@ class Place:
 class _At:
     """A row of a file."""
 
-    folder: str
-    file: str
+    path: str
     row: int
 
 
@@ -62,23 +59,23 @@ class _Search:
     near: set[str] = dataclasses.field(default_factory=set)
     ids: int = 0
 
-    def among(self, folder: str) -> _At | None:
-        """Look through a folder's parts up to the one that has the id as a whole."""
-        for name in _parts(self.workdir, folder):
-            if at := self._in(folder, name):
+    def among(self, paths: list[str]) -> _At | None:
+        """Look through files up to the one that has the id as a whole."""
+        for path in paths:
+            if at := self._in(path):
                 return at
         return None
 
-    def _in(self, folder: str, name: str) -> _At | None:
+    def _in(self, path: str) -> _At | None:
         start = 0
-        for batch in partfiles.iter_batches(self.workdir.path(folder, name), ["id"], _ROWS):
+        for batch in partfiles.iter_batches(path, ["id"], _ROWS):
             ids = batch.column(0)
             row = pc.index(ids, pa.scalar(self.wanted, ids.type)).as_py()
             if row >= 0:
-                return _At(folder, name, start + row)
+                return _At(path, start + row)
             if len(self.wanted) >= _SHORTEST and len(self.alike) <= _SHOWN:
                 for place, one in _beginning(ids, self.wanted):
-                    self.alike.setdefault(one, _At(folder, name, start + place))
+                    self.alike.setdefault(one, _At(path, start + place))
             if len(self.wanted) > _SHORTEST and not self.alike and len(self.near) < _SHOWN:
                 self.near.update(one for _, one in _beginning(ids, self.wanted[:_SHORTEST]))
             start += len(ids)
@@ -126,19 +123,16 @@ def find(workdir: Workdir, wanted: str) -> Place:
         RequestError: there is no such document, or several ids begin so.
     """
     search = _Search(workdir, wanted)
-    kept = DATA_FOLDERS["ingest"]
-    at = search.among(kept) or search.among(_FOLDER)
+    folder = workdir.path(DATA_FOLDERS["ingest"])
+    names = [name for name in storage.list_names(folder) if name.startswith("part-")]
+    kept, dropped = [storage.join(folder, name) for name in names], workdir.rejected_files()
+    at = search.among(kept) or search.among(dropped)
     whole, at = (wanted, at) if at else search.result()
-    if at.folder != kept:
-        return Place(whole, None, None, _rejected(workdir, [at.file], whole))
-    part = at.file.removeprefix("part-").removesuffix(".parquet")
-    later = [name for name in _parts(workdir, _FOLDER) if name.endswith(f"-{part}.parquet")]
-    return Place(whole, part, at.row, _rejected(workdir, later, whole))
-
-
-def _parts(workdir: Workdir, folder: str) -> list[str]:
-    """Names of the part files in a folder."""
-    return [n for n in storage.list_names(workdir.path(folder)) if n.startswith("part-")]
+    if at.path not in kept:
+        return Place(whole, None, None, _rejected([at.path], whole))
+    part = at.path.rsplit("/", 1)[-1].removeprefix("part-").removesuffix(".parquet")
+    later = [path for path in dropped if path.endswith(f"-{part}.parquet")]
+    return Place(whole, part, at.row, _rejected(later, whole))
 
 
 def _beginning(ids: pa.Array, stem: str) -> Iterator[tuple[int, str]]:
@@ -148,11 +142,11 @@ def _beginning(ids: pa.Array, stem: str) -> Iterator[tuple[int, str]]:
         yield row, ids[row].as_py()
 
 
-def _rejected(workdir: Workdir, names: list[str], whole: str) -> list[dict[str, Any]]:
+def _rejected(paths: list[str], whole: str) -> list[dict[str, Any]]:
     """Rows of a document in some files of rejected ones, in the order of the stages."""
     rows: list[dict[str, Any]] = []
-    for name in names:
-        for batch in partfiles.iter_batches(workdir.path(_FOLDER, name), rows=_ROWS):
+    for path in paths:
+        for batch in partfiles.iter_batches(path, rows=_ROWS):
             rows += batch.filter(pc.equal(batch.column("id"), whole)).to_pylist()
     order = list(DATA_FOLDERS)
     return sorted(rows, key=lambda row: order.index(row["stage"]) if row["stage"] in order else 0)

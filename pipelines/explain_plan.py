@@ -1,4 +1,7 @@
-"""Why a document is drawn so often: the keys of its copies against the thresholds of its cell."""
+"""Why a document is drawn so often: the keys of its copies against the thresholds of its cell.
+
+Where documents are drawn by a preference, the thresholds are also told as preferences.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from mixcurate.io import partfiles, storage
 from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import draw, hashing, licences
 from mixcurate.kernels.allocation import CopyRule
-from mixcurate.kernels.cells import UNKNOWN, Membership
+from mixcurate.kernels.cells import SIDES, UNKNOWN, Membership
 from mixcurate.kernels.draw import Pool, Thresholds
 from mixcurate.kernels.tiers import tiers
 from pipelines.explain_find import Place
@@ -51,7 +54,33 @@ def drawn_of(
     cell = _cell(plan, found, preference)
     drawn = _draw(place, found, plan, mixture, cell, preference)
     about = {key: cell[key] for key in ("name", "share", "target_tokens", "tokens", "epochs")}
+    if preference is not None:
+        drawn |= {"preference": _preferred(plan, found, mixture, preference)}
+        drawn["thresholds"] = [
+            limit | _as_preference(limit["key"]) for limit in drawn["thresholds"]
+        ]
     return section | {"outside": None, "held_out": False, "cell": about} | drawn
+
+
+def _preferred(plan: Section, found: Section, mixture: Section, preference: Section) -> Section:
+    """What the document's preference is made of, as ``transforms.preference`` makes it."""
+    value, side = float(preference["preference"]), SIDES[preference["side"]]
+    told = {"value": value, "side": side, "cosine": None, "rank": None, "quality": None}
+    if plan["strategy"] == "target":
+        return told | {"by": "likeness", "cosine": 2 * value - 1}
+    told["by"], central = "centrality", side == "central"
+    if not mixture["centrality"]["with_quality"]:
+        return told | {"rank": value if central else 1 - value}
+    quality = min(max(found["quality"]["stored"], 0.0), 1.0)
+    if quality > 0:
+        told["rank"] = value / quality if central else quality * (1 - value) / value
+    return told | {"quality": quality}
+
+
+def _as_preference(key: float) -> Section:
+    """The last copy that a threshold reaches, and from which preference on a document has it."""
+    copy = math.ceil(key)
+    return {"copy": copy, "preference": copy - key if copy else None}
 
 
 def _outside(place: Place, plan: Section, mixture: Section) -> str | None:

@@ -230,12 +230,16 @@ def _plan(section: Section) -> Iterator[str]:
         yield f"  this strategy draws the documents of a {unit} alike: its weight is not used"
     if section["licence_factor"] != 1:
         yield f"  its licence has the factor {_number(section['licence_factor'])}: another hash"
+    if preference := section.get("preference"):
+        yield from _preference(preference)
     limits = section["thresholds"]
     for limit in limits:
         where = "" if len(limits) == 1 else f" in phase {limit['phase']}"
-        yield _fact(
-            "threshold", f"{_number(limit['key'])}: a copy with a key up to it is drawn{where}"
-        )
+        which = "a copy with a key up to it is drawn"
+        if limit.get("preference") is not None:
+            which = f"copy {limit['copy']} is drawn from the preference "
+            which += f"{_number(limit['preference'])} on"
+        yield _fact("threshold", f"{_number(limit['key'])}: {which}{where}")
     for one in section["keys"]:
         verb = "drawn" if one["drawn"] else "not drawn"
         where = f" in phase {one['phase']}" if one["drawn"] and len(limits) > 1 else ""
@@ -244,6 +248,27 @@ def _plan(section: Section) -> Iterator[str]:
             f"{_number(one['key'])}: {verb}{where}"
         )
     yield f"  copies = {section['computed']} {_stored(section)}"
+
+
+def _preference(section: Section) -> Iterator[str]:
+    """The number that the documents of a side are drawn in the order of."""
+    value, rank = _number(section["value"]), _number(section["rank"])
+    if section["by"] == "likeness":
+        half = f"0.5 + {_number(section['cosine'])} / 2"
+        yield _fact("preference", f"{half} = {value}: by its cosine to the nearest target text")
+        return
+    central, quality = section["side"] == "central", section["quality"]
+    if quality is None:
+        formula = "" if central else f"1 - {rank} = "
+    elif section["rank"] is None:  # of quality 0 everything is last, whatever its rank
+        formula = "the least, "
+    else:
+        q = _number(quality)
+        formula = f"{rank} x {q} = " if central else f"{q} / ({q} + {rank}) = "
+    by = "" if quality is None else " and its quality"
+    yield _fact("preference", f"{formula}{value}: by the rank of its host{by}")
+    if section["rank"] is not None:
+        yield _fact("rank", f"{rank}: the part of the pool's tokens that is of less central hosts")
 
 
 def _key(section: Section, one: Section) -> str:

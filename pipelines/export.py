@@ -38,7 +38,7 @@ def export_embeddings(root: str, out: str) -> int:
         RequestError: no workdir, or ``embed`` has not finished for its documents as they are.
         OutputError: ``out`` cannot be written, or holds files that are no such export.
     """
-    workdir = Workdir(root)
+    workdir = Workdir.open(root)
     parts = _finished_parts(workdir)
     storage.require_writable(out)
     older = _older_export(out)

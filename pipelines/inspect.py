@@ -38,7 +38,7 @@ def inspect_path(path: str) -> dict[str, Any]:
         return _part(path)
     if storage.exists(storage.join(path, corpus_io.MANIFEST)):
         return _corpus(path)
-    workdir = Workdir(path)
+    workdir = Workdir.open(path)
     if any(storage.exists(workdir.success_path(stage)) for stage in DATA_FOLDERS):
         return _workdir(workdir)
     if corpus_io.owner(path) is not None:

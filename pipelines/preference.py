@@ -24,7 +24,7 @@ from mixcurate.transforms.tasks import Task, split
 from pipelines.facts_target import target_vectors
 from pipelines.job import Job, resolve, say_resumed
 
-VERSION = "1"
+VERSION = "2"
 
 #: What one core does in a second; only decides about processes.
 _DOCUMENTS_PER_SECOND = 100_000

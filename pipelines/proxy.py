@@ -64,6 +64,7 @@ def run_proxy(job: Job, tokens: int, out: str | None = None) -> dict[str, Any]:
     proxy = dataclasses.replace(job, recipe=recipe, workdir=workdir)
     storage.require_writable(root)
     materialize.check_output(proxy)
+    workdir.write_below()
     plan.run(proxy)
     _note(proxy, job.recipe)
     materialize.run(proxy)

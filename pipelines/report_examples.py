@@ -96,10 +96,8 @@ def rejected(workdir: Workdir, done: dict[str, Success]) -> list[dict[str, Any]]
     }
     found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in counts}
     looked: Counter[str] = Counter()
-    for name in storage.list_names(workdir.path("rejected")):
-        if not name.startswith("part-"):
-            continue
-        step = name.split("-")[1]
+    for path in workdir.rejected_files():
+        step = path.rsplit("/", 1)[-1].split("-")[1]
         stage = _STAGE_OF.get(step, step)
         wanted = {
             reason
@@ -108,10 +106,10 @@ def rejected(workdir: Workdir, done: dict[str, Success]) -> list[dict[str, Any]]
         }
         if wanted and looked[step] < _MOST_FILES:
             looked[step] += 1
-            for row in _rows(workdir.path("rejected", name), wanted):
+            for row in _rows(path, wanted):
                 key = (row["stage"], row["reason"])
                 if key in found and len(found[key]) < _EXAMPLES:
-                    found[key].append(row | {"part": name})
+                    found[key].append(row | {"part": path.rsplit("/", 1)[-1]})
     for rows in found.values():
         _add_texts(workdir, rows)
     ended = {_STAGE_OF.get(step, step) for step, files in looked.items() if files == _MOST_FILES}

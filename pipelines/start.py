@@ -125,4 +125,4 @@ def report_of(workdir: str) -> str:
     output = load_recipe(resolved).output.path
     root = os.path.abspath(workdir) if storage.is_local(workdir) else workdir
     corpus = storage.join(root, "corpus") if output is None else output
-    return write_report(Workdir(root), corpus)
+    return write_report(Workdir.open(root), corpus)

@@ -10,6 +10,7 @@ fingerprint and the list of its parts.
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from typing import Any
 
@@ -25,6 +26,12 @@ DATA_FOLDERS = {
     "plan": "_stages/plan",
     "materialize": "_stages/materialize",
 }
+
+#: Folder of the rows that stages reject.
+_REJECTED = "rejected"
+
+#: Says that there is a workdir below.
+_BELOW = "_stages/below.json"
 
 #: What the stages up to score leave, besides what is in ``_stages``.
 _EARLIER = frozenset(
@@ -119,6 +126,29 @@ class Workdir:
     root: str
     below: str | None = None
 
+    @staticmethod
+    def open(root: str) -> Workdir:
+        """The workdir that a run has left in ``root``, on the one below it if there is one."""
+        note = join(root, _BELOW)
+        if not storage.exists(note):
+            return Workdir(root)
+        up = int(storage.read_json(note)["up"])
+        if storage.is_local(root):
+            return Workdir(root, os.path.normpath(os.path.join(root, *[".."] * up)))
+        return Workdir(root, root.rstrip("/").rsplit("/", up)[0])
+
+    def write_below(self) -> None:
+        """Leave what ``open`` goes by. Both workdirs may be moved together afterwards.
+
+        Raises:
+            ValueError: the workdir is not inside the one below.
+        """
+        above = "" if self.below is None else self.below.rstrip("/")
+        inside = self.root.removeprefix(f"{above}/")
+        if not above or inside == self.root:
+            raise ValueError(f"{self.root} is not inside {self.below}")
+        storage.write_json(join(self.root, _BELOW), {"up": len(inside.split("/"))})
+
     def path(self, *parts: str) -> str:
         """A path inside the workdir, or inside the one below if a stage up to score writes it."""
         if self.below is not None and _is_earlier(join(*parts).split("/")):
@@ -137,7 +167,15 @@ class Workdir:
 
     def rejected(self, stage: str, name: str) -> str:
         """The file of rows that ``stage`` rejected in its task ``name``."""
-        return self.path("rejected", f"part-{stage}-{name}.parquet")
+        return self.path(_REJECTED, f"part-{stage}-{name}.parquet")
+
+    def rejected_files(self) -> list[str]:
+        """Paths of the files of rejected rows; of the workdir below those of stages up to score."""
+        files = [(self.root, n) for n in storage.list_names(join(self.root, _REJECTED))]
+        if self.below is not None:
+            below = storage.list_names(join(self.below, _REJECTED))
+            files = [(self.below, n) for n in below if not _is_later(n)] + files
+        return [join(root, _REJECTED, n) for root, n in files if n.startswith("part-")]
 
     def tasks_folder(self, stage: str) -> str:
         """Folder of the stage's task manifests."""
@@ -194,8 +232,13 @@ class Workdir:
     def clear_success(self, stage: str) -> None:
         """Take back that a stage has ended, and clear what a killed run left behind."""
         storage.remove(self.success_path(stage))
-        for folder in (DATA_FOLDERS[stage], "rejected", f"_stages/{stage}/tasks", "_stages"):
+        for folder in (DATA_FOLDERS[stage], _REJECTED, f"_stages/{stage}/tasks", "_stages"):
             storage.remove_temporaries(self.path(folder))
+
+
+def _is_later(rejected: str) -> bool:
+    """Whether a stage after score has left this file of rejected rows."""
+    return rejected.removeprefix("part-").split("-")[0] in _LATER_STAGES
 
 
 def _is_earlier(names: list[str]) -> bool:

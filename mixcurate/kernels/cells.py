@@ -31,8 +31,12 @@ NUMBERED = ("domain", "tier", "cluster", "side")
 #: Value of a level where a document has none.
 UNKNOWN = "unknown"
 
-#: Names of the values of ``side``: where a host of the web graph lies.
-SIDES = ("peripheral", "central")
+#: Names of the values of ``side``: where a host of the web graph lies, or, without sides, that the
+#: whole pool is one ranking.
+SIDES = ("peripheral", "central", "ranked")
+
+#: The number of the last one.
+RANKED = SIDES.index("ranked")
 
 #: Between the names of a path.
 SEPARATOR = ":"

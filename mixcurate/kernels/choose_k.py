@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-import sklearn
-from sklearn.metrics import silhouette_score
 
 from mixcurate.kernels.clustering import SilhouetteParams
 from mixcurate.kernels.kmeans import Float32Array, Metric, assign, effective_k, fit
@@ -55,6 +53,10 @@ def choose_k(
     Raises:
         ValueError: as ``kmeans.fit``.
     """
+    # here: all stages' workers load this module, and sklearn takes longer than many of their tasks
+    import sklearn
+    from sklearn.metrics import silhouette_score
+
     most = effective_k(params.most, min(documents, 8 * len(sample)))
     if most < 2:
         return Choice(1, [])

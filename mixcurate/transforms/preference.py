@@ -1,9 +1,10 @@
 """Which documents are drawn first: by likeness to given texts, or by the centrality of their host.
 
-Each part gets a table with a row a document: its side (1, or 0 for peripheral hosts) and its
-preference in (0, 1], 0 outside the pool. Likeness is a matter of one pass. For centrality, tokens
-are counted by score first, so that documents have ranks; then the sides are cut where the central
-one has its share of the pool's tokens, to within one document, in the two passes of the draw.
+Each part gets a table with a row a document: its side, a number of ``cells.SIDES``, and its
+preference in (0, 1], both 0 outside the pool. Likeness is a matter of one pass. For centrality,
+tokens are counted by score first, so that documents have ranks; then the sides are cut where the
+central one has its share of the pool's tokens, to within one document, in the two passes of the
+draw.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mixcurate.io import embeddings, partfiles, storage
 from mixcurate.io.workdir import Heartbeat, TaskResult, Workdir
 from mixcurate.kernels import draw, hosts, token_ranks
 from mixcurate.kernels.allocation import CopyRule
+from mixcurate.kernels.cells import RANKED, SIDES
 from mixcurate.kernels.draw import Pool, Thresholds
 from mixcurate.kernels.hashing import uniform_keys
 from mixcurate.kernels.target_likeness import most_like
@@ -194,7 +196,7 @@ class PreferPart:
         """Compare or rank, and write the table."""
         pool = _pool(self.workdir, task.name)
         if self.plan.by == "likeness":
-            side, found = np.ones(len(pool), np.int8), self._likeness(task.name)
+            side, found = np.full(len(pool), RANKED, np.int8), self._likeness(task.name)
         else:
             side, found = self._centrality(task)
         preference = np.where(pool, np.clip(found, STEP, 1.0), 0.0)
@@ -227,7 +229,7 @@ class PreferPart:
         rows = _gathered(self.workdir, task.name)
         pool = self.plan.pool(rows, _ranks(task.payload["counts"]))
         side = np.zeros(len(rows), np.int8)
-        side[draw.drawn(pool, task.payload["limit"], 1).row] = 1
+        side[draw.drawn(pool, task.payload["limit"], 1).row] = SIDES.index("central")
         rank = pool.weight
         if not self.plan.with_quality:
             return side, np.where(side == 1, rank, 1 - rank)

@@ -16,7 +16,7 @@ from mixcurate.io import storage
 from mixcurate.io.corpus import OWNER, beside
 from mixcurate.io.shard_formats.table import FORMATS
 from mixcurate.io.verify import verify_corpus
-from tests.corpora import describe
+from tests.made_corpus import describe
 
 
 def edit_manifest(corpus: str, edit: Callable[[dict[str, Any]], None]) -> None:

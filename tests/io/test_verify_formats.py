@@ -15,9 +15,10 @@ import pytest
 from mixcurate.errors import CorpusError
 from mixcurate.io.verify import verify_corpus
 from mixcurate.tables import CORPUS
-from tests.corpora import TOKEN_FORMATS, build
+from tests.corpora import build
 from tests.io.damage import edit_manifest, only, reseal, rewrite_rows
 from tests.io.shards import ROW_FORMATS
+from tests.made_corpus import TOKEN_FORMATS
 
 OTHERS = [name for name in ROW_FORMATS if name != "arrow"]
 

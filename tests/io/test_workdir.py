@@ -202,3 +202,37 @@ def test_what_later_stages_write_is_never_in_the_workdir_below(tmp_path):
     workdir.write_success("plan", Success("f1", [], 0, 0, 0, {}, 0.0))
     assert parent.success("plan") is None
     assert not storage.exists(parent.root)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_workdir_that_is_opened_has_the_one_below(tmp_path, remote):
+    parent = f"memory://{uuid.uuid4()}/work" if remote else str(tmp_path / "work")
+    made = Workdir(f"{parent}/proxies/10", below=parent)
+    made.write_below()
+    assert Workdir.open(made.root) == made
+    assert Workdir.open(parent) == Workdir(parent)
+    with pytest.raises(ValueError, match="is not inside"):
+        Workdir(f"{parent}-2", below=parent).write_below()
+
+
+def test_both_workdirs_may_be_moved(tmp_path, monkeypatch):
+    parent = tmp_path / "work"
+    Workdir(str(parent / "proxies" / "10"), below=str(parent)).write_below()
+    parent.rename(tmp_path / "moved")
+    found = Workdir.open(str(tmp_path / "moved" / "proxies" / "10"))
+    assert found.below == str(tmp_path / "moved")
+    monkeypatch.chdir(found.root)
+    (tmp_path / "moved" / "documents").mkdir()
+    assert os.path.isdir(Workdir.open(".").path("documents"))
+
+
+def test_rejected_rows_are_those_of_the_stages_below_and_the_own_ones(tmp_path):
+    parent = Workdir(str(tmp_path))
+    workdir = Workdir(parent.path("proxies", "10"), below=parent.root)
+    for one, stages in ((parent, ("cluster", "extract", "plan")), (workdir, ("plan",))):
+        for stage in stages:
+            storage.write_bytes(one.rejected(stage, "a"), b"")
+        storage.write_bytes(one.path("rejected", "other"), b"")
+    earlier = [parent.rejected("cluster", "a"), parent.rejected("extract", "a")]
+    assert parent.rejected_files() == [*earlier, parent.rejected("plan", "a")]
+    assert workdir.rejected_files() == [*earlier, workdir.rejected("plan", "a")]

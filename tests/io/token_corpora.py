@@ -17,6 +17,7 @@ from mixcurate.io.shard_formats.token_rows import facts
 from mixcurate.kernels.packing import pack
 from mixcurate.tables import CORPUS
 from tests.documents import real_documents
+from tests.kernels.packed import laid_out
 
 KINDS = ("megatron", "nanotron", "litdata_tokens")
 
@@ -74,17 +75,7 @@ def packed(batch: pa.RecordBatch, options: TokenOptions, shard: int) -> list[lis
     lengths = np.array([len(one) for one in documents], np.int64)
     domains = batch.column("domain").to_numpy()
     found = pack(lengths, domains, options.sequence_length, shard)
-    pieces = [
-        documents[document][start : start + length]
-        for document, start, length in zip(
-            found.documents.tolist(), found.starts.tolist(), found.lengths.tolist(), strict=True
-        )
-    ]
-    bounds = found.bounds.tolist()
-    return [
-        [token for piece in pieces[a:b] for token in piece]
-        for a, b in zip(bounds, bounds[1:], strict=False)
-    ]
+    return laid_out(found, lambda number, start, n: documents[number][start : start + n])
 
 
 def write_shard(

@@ -51,6 +51,7 @@ def test_cells_follow_their_paths_and_have_names():
     alone = Partition.of(("domain",), [(1,), (0,)], (), ("law", "sport"))
     assert alone.label(1) == "domain 1 ('sport')"
     assert Partition.of(("side",), [(0,), (1,)]).names == ("peripheral", "central")
+    assert Partition.of(("side",), [(2,)]).label(0) == "side 'ranked'"
 
 
 def test_a_hundred_thousand_cells_are_numbered_in_one_go():

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixcurate.kernels.packing import Packing, pack
+from tests.kernels.packed import laid_out
 
 #: (tokens, domain) of each document.
 DOCUMENTS = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 4)), max_size=30)
@@ -21,17 +22,7 @@ def packed(documents: list[tuple[int, int]], length: int, shard: int = 3) -> Pac
 
 def sequences(found: Packing) -> list[list[Token]]:
     """The tokens of each sequence."""
-    pieces = [
-        [(document, start + i) for i in range(length)]
-        for document, start, length in zip(
-            found.documents.tolist(), found.starts.tolist(), found.lengths.tolist(), strict=True
-        )
-    ]
-    bounds = found.bounds.tolist()
-    return [
-        [token for piece in pieces[a:b] for token in piece]
-        for a, b in zip(bounds, bounds[1:], strict=False)
-    ]
+    return laid_out(found, lambda number, start, n: [(number, start + i) for i in range(n)])
 
 
 def hashed(value: int) -> int:

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from pipelines.cli import main
 from tests.documents import real_documents, write_jsonl
+from tests.pipelines.staging import staged_once
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -53,21 +54,41 @@ def invoke(*args: str | Path) -> Result:
     return CliRunner().invoke(main, [str(arg) for arg in args], catch_exceptions=False)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run; read it, do not change it."""
-    folder = tmp_path_factory.mktemp("finished")
-    result = invoke("run", write_job(folder))
+def run_on(folder: Path, *options: str, after: Path | None = None) -> None:
+    """Run a small job in ``folder``, or go on with a copy of one."""
+    if after is not None:
+        shutil.copytree(after, folder)
+    recipe = write_job(folder) if after is None else folder / "recipe.yaml"
+    result = invoke("run", recipe, *options)
     assert result.exit_code == 0, result.output
-    return folder
 
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A job whose documents are embedded; its folder."""
-    folder = tmp_path_factory.mktemp("embedded")
-    result = invoke("run", write_job(folder), "--until", "embed")
-    assert result.exit_code == 0, result.output
+    """A job whose documents are embedded; its folder, which all processes share: copy it."""
+    return staged_once(
+        tmp_path_factory, "embedded", lambda folder: run_on(folder, "--until", "embed")
+    )
+
+
+@pytest.fixture(scope="session")
+def until_score(embedded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same job when its documents are scored; its folder, which is shared too: copy it."""
+    return staged_once(
+        tmp_path_factory,
+        "scored",
+        lambda folder: run_on(folder, "--until", "score", after=embedded),
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(until_score: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the same job as a finished run; read it, do not change it.
+
+    Each process has its own: a corpus is known by its absolute path, and a run writes its report.
+    """
+    folder = tmp_path_factory.mktemp("finished") / "job"
+    run_on(folder, after=until_score)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Strategies that need more than a count of the pool, through the plan of a finished run."""
+"""Strategies that need more than a count of the pool, through the plan of a scored job."""
 
 from __future__ import annotations
 
@@ -15,23 +15,20 @@ from mixcurate.kernels.cells import Membership
 from mixcurate.transforms.cells import CellsOf
 from mixcurate.transforms.entropy import (
     EntropyPlan,
-    KeepSmallest,
-    SampleTexts,
-    SampleVectors,
     entropy_path,
-    measure,
 )
 from pipelines import plan
 from pipelines.job import Job
 from pipelines.plan_facts import count_cells
 from pipelines.start import start_job
+from tests.transforms.entropies import measured
 
 
 @pytest.fixture(scope="module")
-def folder(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of a finished job that may be planned anew."""
+def folder(until_score: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of a scored job that may be planned."""
     copy = tmp_path_factory.mktemp("facts") / "job"
-    shutil.copytree(finished, copy)
+    shutil.copytree(until_score, copy)
     return copy
 
 
@@ -54,12 +51,8 @@ def test_shares_by_entropy_are_those_of_a_plain_pass(folder, kind):
     everything = (1,) * len(found["cells"])
     cells = CellsOf(counts.cells.partition, Membership(job.recipe.seed))
     what = EntropyPlan(kind, cells, everything, size, "embedded", job.recipe.seed)
-    sample = (SampleVectors if vectors else SampleTexts)(job.workdir, what)
-    keep, totals = KeepSmallest(size, vectors), dict[int, bytes]()
-    for part in scored.parts:
-        for number, data in sample.process(part.name):
-            totals[number] = keep.add_input(totals.get(number, b""), data)
-    entropies = [measure((n, totals[n]), kind, size)[1][0] for n in sorted(totals)]
+    by_cell = measured(job.workdir, what, [part.name for part in scored.parts])
+    entropies = [by_cell[number][0] for number in sorted(by_cell)]
     assert len(set(entropies)) == len(entropies) == len(found["cells"])
     total = sum(math.exp(entropy) for entropy in entropies)
     for entropy, cell in zip(entropies, found["cells"], strict=True):

@@ -17,6 +17,7 @@ from mixcurate.io.workdir import Workdir
 from mixcurate.kernels import hashing
 from mixcurate.transforms.preference import preference_path
 from tests.pipelines.conftest import RECIPE, invoke, write_job
+from tests.pipelines.staging import staged_once
 
 TWO_PROCESSES = ["--", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
 
@@ -29,14 +30,16 @@ Row = dict[str, Any]
 Planned = Callable[..., "Plan"]
 
 
-@pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a job whose documents, of two sources, are scored."""
-    folder = tmp_path_factory.mktemp("scored") / "job"
+def score_two_sources(folder: Path) -> None:
     recipe = write_job(folder, 150, inputs=INPUTS, mixture={})
     result = invoke("run", recipe, "--until", "score")
     assert result.exit_code == 0, result.output
-    return folder
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a job whose documents, of two sources, are scored; all processes share it."""
+    return staged_once(tmp_path_factory, "sources", score_two_sources)
 
 
 class Plan:
@@ -135,12 +138,12 @@ def size(row: Row) -> int:
 
 
 @pytest.fixture
-def plan(scored: Path, tmp_path: Path) -> Planned:
+def plan(sources: Path, tmp_path: Path) -> Planned:
     """Plans a mixture on the scored job, and reads and checks what comes of it."""
 
     def planned(mixture: dict[str, Any], *more: str, fails: bool = False, **changes: Any) -> Plan:
         folder = tmp_path / f"job-{len(list(tmp_path.iterdir()))}"
-        shutil.copytree(scored, folder)
+        shutil.copytree(sources, folder)
         recipe = folder / "recipe.yaml"
         asked = RECIPE | {"inputs": INPUTS, "mixture": mixture} | changes
         recipe.write_text(yaml.safe_dump(asked))

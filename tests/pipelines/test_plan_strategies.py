@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines.test_plan import Planned, plan, scored
+from tests.pipelines.test_plan import Planned, plan, sources
 
-__all__ = ["plan", "scored"]  # fixtures
+__all__ = ["plan", "sources"]  # fixtures
 
 #: Less than the pool has.
 SMALL = {"budget_tokens": 8_000}
@@ -32,18 +32,18 @@ BUDGET = {"budget_tokens": 20_000, "max_epochs": 20}
     ],
     ids=lambda mixture: "-".join(str(v) for v in mixture.values() if isinstance(v, str)),
 )
-def test_shares_are_met(plan: Planned, scored: Path, mixture: dict[str, Any]) -> None:
-    named = json.dumps(mixture).replace("FIRST", first_name(scored).replace(chr(34), ""))
+def test_shares_are_met(plan: Planned, sources: Path, mixture: dict[str, Any]) -> None:
+    named = json.dumps(mixture).replace("FIRST", first_name(sources).replace(chr(34), ""))
     found = plan(BUDGET | json.loads(named))
     shares = [cell["share"] for cell in found.file["cells"]]
     assert sum(shares) == pytest.approx(1)
     assert found.file["strategy"] == mixture["strategy"]
 
 
-def first_name(scored: Path) -> str:
+def first_name(sources: Path) -> str:
     from mixcurate.io import partfiles
 
-    table = partfiles.read_table(str(scored / "work/domains.parquet"), ["name"])
+    table = partfiles.read_table(str(sources / "work/domains.parquet"), ["name"])
     name: str = table.column("name")[0].as_py()
     return name
 
@@ -67,7 +67,7 @@ def test_more_of_what_is_like_some_texts(plan: Planned, tmp_path: Path, method: 
     target = {"path": str(path), "method": method}
     found = plan(BUDGET | {"strategy": "target", "target": target, "max_epochs": 1} | SMALL)
     if method == "rds":
-        assert [cell["name"] for cell in found.file["cells"]] == ["central"]
+        assert [cell["name"] for cell in found.file["cells"]] == ["ranked"]
         best = sorted(found.rows.values(), key=lambda row: -row["preference"])
         taken = {row["id"] for row in found.drawn}
         assert taken == {row["id"] for row in best[: len(taken)]}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from mixcurate.recipe import Recipe
 from pipelines.job import Job
 from pipelines.proxy import proxy_recipe, render_proxy, run_proxy
 from pipelines.start import start_job
+from tests.pipelines.conftest import invoke
 
 BUDGET = 24_000
 
@@ -103,6 +107,63 @@ def test_a_second_time_nothing_is_done_again(parent):
     files = {path: path.stat().st_mtime_ns for path in Path(first["corpus"]).rglob("*")}
     assert run_proxy(job_of(parent), BUDGET // 2) == first
     assert files == {path: path.stat().st_mtime_ns for path in Path(first["corpus"]).rglob("*")}
+
+
+def ids_of(work: Path, pattern: str) -> list[str]:
+    paths = sorted(work.glob(pattern))
+    found = [partfiles.read_table(str(path), ["id"]).column("id").to_pylist() for path in paths]
+    return [name for names in found for name in names]
+
+
+def told(work: Path, document: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(invoke("explain", work, document, "--json").output)
+    return found
+
+
+def test_it_is_explained_by_the_stages_below(parent, tmp_path):
+    assert invoke("proxy", parent / "recipe.yaml", "--tokens", "12000").exit_code == 0
+    shutil.copytree(parent, tmp_path / "moved")
+    work = tmp_path / "moved" / "work"
+    proxy = work / "proxies" / "12000"
+    steps = ("part", "row", "document", "signals", "quality", "cluster", "diversity", "weight")
+    verdicts = []
+    for name in ids_of(work, "documents/part-*.parquet")[::9]:
+        own, whole = told(proxy, name), told(work, name)
+        assert {step: own[step] for step in steps} == {step: whole[step] for step in steps}
+        for one in (own, whole):
+            assert one["waiting"] == []
+            assert len(one["rejected"]) <= 1
+            if one["plan"] is not None:
+                assert one["plan"]["computed"] == one["plan"]["stored"]
+                assert one["corpus"] or one["plan"]["outside"]
+        verdicts.append((own["verdict"], whole["verdict"]))
+    for mine, others in (("drawn 1 time", "drawn"), ("dropped by plan: not_in_s", "drawn 1 time")):
+        assert any(a.startswith(mine) and b.startswith(others) for a, b in verdicts)
+    for stage in ("ingest", "cluster"):
+        for name in ids_of(work, f"rejected/part-{stage}-*.parquet")[:3]:
+            assert told(proxy, name)["rejected"] == told(work, name)["rejected"]
+
+
+def test_its_report_begins_with_the_stages_below(parent):
+    work = parent / "work"
+    before = tree(work)
+    assert invoke("proxy", parent / "recipe.yaml", "--tokens", "12000").exit_code == 0
+    shown = invoke("report", work / "proxies" / "12000").output.strip()
+    assert tree(work) == before
+    assert shown == str(work / "proxies" / "12000" / "report.html")
+    invoke("report", work)
+    listed = invoke("inspect", work / "proxies" / "12000").output
+    assert all(stage in listed for stage in ("ingest", "embed", "cluster", "score", "plan"))
+    pages = [Path(shown).read_text(), (work / "report.html").read_text()]
+    own, whole = [dict(re.findall(r'<section id="(\w+)">(.*?)</section>', p, re.S)) for p in pages]
+    assert list(own) == list(whole)
+    for name in ("clusters", "scores", "origin", "domains"):
+        assert own[name] == whole[name]
+    for step in ("records in", "filter_alpha_words", "after pruning", "not_in_subsample"):
+        assert step in own["funnel"]
+    for reason in ("filter_alpha_words", "not_in_subsample"):
+        [card] = re.findall(rf"<h3>{reason}</h3>.*?</article>", own["rejected"], re.S)
+        assert card.count("<li>") == 3
 
 
 def test_its_folder_may_be_named_and_must_be_free(parent, tmp_path):

@@ -13,16 +13,17 @@ import yaml
 
 from mixcurate.io import partfiles
 from pipelines import facts_target
+from pipelines.explain_table import render
 from tests.pipelines.conftest import invoke
 
 BUDGET = 6_000
 
 
 @pytest.fixture
-def folder(finished: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run, with the texts of some of its documents beside the recipe."""
-    shutil.copytree(finished, tmp_path / "job")
-    lines = (finished / "in" / "a.jsonl").read_text().splitlines()[:6]
+def folder(until_score: Path, tmp_path: Path) -> Path:
+    """A copy of a scored job, with the texts of some of its documents beside the recipe."""
+    shutil.copytree(until_score, tmp_path / "job")
+    lines = (until_score / "in" / "a.jsonl").read_text().splitlines()[:6]
     (tmp_path / "job" / "target.jsonl").write_text("\n".join(lines))
     return tmp_path / "job"
 
@@ -50,6 +51,29 @@ def rows(folder: Path) -> tuple[list[float], list[str], list[int], set[str]]:
         drawn = partfiles.read_table(str(work / "_stages/select/selection" / path.name))
         chosen |= set(documents.column("url").take(drawn.column("row")).to_pylist())
     return preference, urls, tokens, chosen
+
+
+def explained(folder: Path) -> list[dict[str, Any]]:
+    """What ``explain`` says of some documents of the pool; its text is made of that."""
+    found = []
+    for path in sorted((folder / "work/documents").glob("part-*.parquet")):
+        for name in partfiles.read_table(str(path), ["id"]).column("id").to_pylist()[::10]:
+            told = json.loads(invoke("explain", folder / "work", name, "--json").output)
+            if told["plan"] is None:
+                continue
+            found.append(told["plan"] | {"url": told["document"]["url"]})
+            found[-1]["quality"] = told["quality"]["stored"]
+            text = render(told)
+            assert "STORED" not in text
+            found[-1]["text"] = text[text.index("\nplan\n") :]
+    assert invoke("explain", folder / "work", name).output.strip() == render(told)
+    assert {one["computed"] for one in found} == {0, 1}
+    for one in found:
+        assert one["computed"] == one["stored"]
+        least = [limit["preference"] for limit in one["thresholds"]]
+        assert (one["preference"]["value"] >= least[-1]) == one["computed"]
+        assert f"copy 1 is drawn from the preference {least[-1]:.6g} on" in one["text"]
+    return found
 
 
 def meets_budget(found: dict[str, Any]) -> None:
@@ -97,6 +121,13 @@ def test_rds_draws_the_target_texts_themselves_first(folder: Path) -> None:
     given = [preference[urls.index(url)] for url in found_urls if url in urls]
     assert all(one == 0 or one > 0.999 for one in given)  # 0: not in the pool
     assert max(given) > 0.999
+    assert [cell["name"] for cell in found["cells"]] == ["ranked"]
+    for one in explained(folder):
+        about = one["preference"]
+        assert about["value"] == preference[urls.index(one["url"])]
+        assert about["cosine"] == 2 * about["value"] - 1
+        assert (about["side"], one["cell"]["name"]) == ("ranked", "ranked")
+        assert f"0.5 + {about['cosine']:.6g} / 2 = {about['value']:.6g}: by its" in one["text"]
 
 
 def test_central_and_peripheral_sides(folder: Path) -> None:
@@ -111,6 +142,35 @@ def test_central_and_peripheral_sides(folder: Path) -> None:
     # of the pool, too
     available = [cell["available_tokens"] for cell in found["cells"]]
     assert 0 <= available[1] - 0.4 * sum(available) <= found["cells"][1]["largest_document"]
+    preference, urls, _, _ = rows(folder)
+    for one in explained(folder):
+        about = one["preference"]
+        assert about["value"] == preference[urls.index(one["url"])]
+        assert about["side"] == one["cell"]["name"]
+        central = about["side"] == "central"
+        assert about["rank"] == (about["value"] if central else 1 - about["value"])
+        assert (about["rank"] > 0.55) == central, "of the pool's tokens 0.6 are less central"
+        assert f"  rank          {about['rank']:.6g}: the part of" in one["text"]
+
+
+def test_centrality_with_quality_in_phases_is_explained(folder: Path) -> None:
+    (folder / "ranks.csv").write_text("host,score\nexample.org,1\n")
+    about = {"scores": "ranks.csv", "with_quality": True}
+    phases = [{"name": "first", "share": 0.5}, {"name": "second", "share": 0.5}]
+    found, _ = plan(folder, strategy="centrality", centrality=about, phases=phases)
+    meets_budget(found)
+    sides = set()
+    for one in explained(folder):
+        told, quality = one["preference"], one["quality"]
+        rank, central = told["rank"], told["side"] == "central"
+        sides.add(told["side"])
+        assert told["quality"] == pytest.approx(quality)
+        made = rank * quality if central else quality / (quality + rank)
+        assert told["value"] == pytest.approx(made)
+        assert (rank > 0.5) == central
+        assert f"= {told['value']:.6g}: by the rank of its host and its quality" in one["text"]
+        assert one["text"].count("on in phase ") == 2
+    assert sides == {"peripheral", "central"}
 
 
 def test_centrality_is_computed_from_links(folder: Path) -> None:

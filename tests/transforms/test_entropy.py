@@ -19,14 +19,11 @@ from mixcurate.transforms.cells import CellsOf
 from mixcurate.transforms.entropy import (
     PIECE,
     EntropyPlan,
-    KeepSmallest,
-    SampleTexts,
-    SampleVectors,
     entropy_path,
-    measure,
     write_entropies,
 )
 from tests.documents import real_documents
+from tests.transforms.entropies import measured
 from tests.transforms.small_workdir import write_vectors
 
 DOMAINS = 2
@@ -60,18 +57,6 @@ def plan_of(kind: EntropyKind, size: int, available: int) -> EntropyPlan:
     return EntropyPlan(kind, cells, (available,) * DOMAINS, size, "embedded", seed=5)
 
 
-def run(workdir: Workdir, plan: EntropyPlan, parts: list[str]) -> dict[int, list[float]]:
-    """The pass without Beam."""
-    vectors = plan.kind == "von_neumann"
-    sample = (SampleVectors if vectors else SampleTexts)(workdir, plan)
-    keep = KeepSmallest(plan.size, vectors)
-    totals: dict[int, bytes] = {}
-    for part in parts:
-        for number, data in sample.process(part):
-            totals[number] = keep.add_input(totals.get(number, b""), data)
-    return dict(measure((n, data), plan.kind, plan.size) for n, data in totals.items())
-
-
 def rows_of(texts: list[str], domain: int) -> list[int]:
     return [row for row in range(len(texts)) if row % 5 and row % DOMAINS == domain]
 
@@ -80,7 +65,7 @@ def rows_of(texts: list[str], domain: int) -> list[int]:
 def test_with_everything_in_the_sample_it_is_a_plain_count(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(entropy, "_ROWS", 7)
     workdir, texts, parts = write_workdir(tmp_path, 60)
-    found = run(workdir, plan_of(kind, 10**6, 10**6), parts)
+    found = measured(workdir, plan_of(kind, 10**6, 10**6), parts)
     for domain in range(DOMAINS):
         pieces = [
             texts[row][start : start + PIECE]
@@ -93,13 +78,13 @@ def test_with_everything_in_the_sample_it_is_a_plain_count(tmp_path, kind, monke
 
 def test_the_vectors_of_a_cell_in_the_sample_are_all_or_so_many(tmp_path):
     workdir, texts, parts = write_workdir(tmp_path, 60)
-    whole = run(workdir, plan_of("von_neumann", 1_000, 1_000), parts)
+    whole = measured(workdir, plan_of("von_neumann", 1_000, 1_000), parts)
     vectors = np.random.default_rng(4).normal(size=(len(texts), 6)).astype(np.float32)
     vectors[2] = np.nan
     for domain in range(DOMAINS):
         rows = rows_of(texts, domain)
         assert whole[domain] == [von_neumann(vectors[rows]), len(rows)]
-    some = run(workdir, plan_of("von_neumann", 9, 50), parts)
+    some = measured(workdir, plan_of("von_neumann", 9, 50), parts)
     assert [n for _, n in some.values()] == [9, 9]
 
 
@@ -111,7 +96,7 @@ def test_neither_parts_nor_their_order_matter(tmp_path, kind, size, available):
     results = []
     for name, split, order in [("x", 60, 1), ("y", 60, -1), ("z", 7, 1), ("w", 122, -1)]:
         workdir, _, parts = write_workdir(tmp_path / name, split)
-        results.append(run(workdir, plan_of(kind, size, available), parts[::order]))
+        results.append(measured(workdir, plan_of(kind, size, available), parts[::order]))
     assert all(result == results[0] for result in results)
     assert all(n == size for _, n in results[0].values())
 
@@ -121,8 +106,8 @@ def test_held_out_documents_are_not_measured(tmp_path):
     partition = Partition.of(("domain",), [(0,), (1,)])
     cells = CellsOf(partition, Membership(seed=5, holdout=0.5))
     plan = EntropyPlan("shannon", cells, (10**6,) * 2, 10**6, "embedded", seed=5)
-    whole = run(workdir, plan_of("shannon", 10**6, 10**6), parts)
-    assert all(run(workdir, plan, parts)[n][1] < whole[n][1] for n in whole)
+    whole = measured(workdir, plan_of("shannon", 10**6, 10**6), parts)
+    assert all(measured(workdir, plan, parts)[n][1] < whole[n][1] for n in whole)
 
 
 def test_they_are_left_with_what_they_were_made_of(tmp_path):

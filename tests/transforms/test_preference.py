@@ -11,6 +11,7 @@ import pytest
 from mixcurate.io import partfiles, storage
 from mixcurate.io.embeddings import read_embeddings
 from mixcurate.io.workdir import Heartbeat, Workdir
+from mixcurate.kernels.cells import SIDES
 from mixcurate.kernels.hashing import uniform_keys
 from mixcurate.kernels.hosts import host_keys
 from mixcurate.kernels.semantic import unit_grid
@@ -146,7 +147,7 @@ def test_likeness_is_that_to_the_nearest_text(workdir: Workdir) -> None:
         expected = np.where(pool, (1 + (vectors @ texts.T.astype(np.float64)).max(axis=1)) / 2, 0)
         assert read_preference(workdir, part).tolist() == expected.tolist()
         side = partfiles.read_table(preference_path(workdir, part)).column("side").to_numpy()
-        assert side.tolist() == pool.astype(int).tolist()
+        assert side.tolist() == np.where(pool, SIDES.index("ranked"), 0).tolist()
 
 
 def test_a_part_that_is_done_again_is_the_same(workdir: Workdir) -> None:

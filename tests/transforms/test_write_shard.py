@@ -21,8 +21,8 @@ from mixcurate.tables import CORPUS
 from mixcurate.transforms.exchange import exchange_path
 from mixcurate.transforms.tasks import Task
 from mixcurate.transforms.write_shard import WriteShard
-from tests.corpora import BYTES
 from tests.io.shards import ROW_FORMATS, hard_rows
+from tests.made_corpus import BYTES
 
 N = 37
 KINDS = (*ROW_FORMATS, "megatron")
