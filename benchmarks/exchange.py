@@ -86,7 +86,7 @@ def prepare(workdir: Workdir, n_bytes: int, n_parts: int) -> dict[str, int]:
             "domain": domain,
             "cell": domain,
         }
-        partfiles.write_table(selection_path(workdir, name), pa.table(selection))
+        partfiles.write_batch(selection_path(workdir, name), pa.record_batch(selection))
     return made
 
 
@@ -96,7 +96,7 @@ def exchange_and_write(
     """Both halves of the stage, task by task; bytes of the lineage and rows."""
     ranges = (ShardRange("train", "main", n_shards),)
     keys = [
-        partfiles.read_table(selection_path(workdir, name), ["shuffle"]).column(0).to_numpy()
+        partfiles.read_batch(selection_path(workdir, name)).column("shuffle").to_numpy()
         for name in parts
     ]
     histogram = np.sum([shards.key_histogram(part) for part in keys], axis=0)
@@ -106,7 +106,7 @@ def exchange_and_write(
     limits = {0: shards.boundaries(found, bins, places).tolist()}
     work = ExchangeParts(workdir, ranges, tuple(f"domain {i}" for i in range(DOMAINS)))
     by_shard: dict[int, list[Any]] = {}
-    for group in groups(parts):
+    for group in groups(parts, n_shards):
         task = Task(group[0], "f", {"parts": group, "limits": limits})
         result = work.run(task, Heartbeat(workdir, "x", task.name))
         for number, segment in _segments(result):

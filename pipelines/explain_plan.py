@@ -170,10 +170,10 @@ def _row(path: str, place: Place) -> Section:
 
 def _selected(workdir: Workdir, place: Place) -> list[int]:
     """The range of shards of each copy of the document that the plan has selected."""
-    path = workdir.path("_stages", "select", "selection", f"part-{place.part}.parquet")
+    path = workdir.path("_stages", "select", "selection", f"part-{place.part}.arrow")
     if not storage.exists(path):
         return []
-    table = partfiles.read_table(path, ["row", "range"])
+    table = partfiles.read_batch(path)
     mine = table.column("row").to_numpy() == place.row
     ranges: list[int] = table.column("range").to_numpy()[mine].tolist()
     return ranges

@@ -156,7 +156,7 @@ def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -
     names = [part.name for part in planned.parts]
     ranges = shard_ranges(plan)
     n_shards = sum(one.shards for one in ranges)
-    exchanged = split(job.workdir, EXCHANGE, _exchange_tasks(job, mark))
+    exchanged = split(job.workdir, EXCHANGE, _exchange_tasks(job, mark, n_shards))
     committed = _kept_shards(job, mark)
     n_tasks = len(exchanged.done) + len(exchanged.todo) + n_shards
     say_resumed(job, MATERIALIZE, len(exchanged.done) + len(committed), n_tasks)
@@ -182,13 +182,13 @@ def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -
         job.run_pipeline(MATERIALIZE, stage.build, work_seconds=seconds, threads=threads)
 
 
-def _exchange_tasks(job: Job, mark: str) -> list[Task]:
+def _exchange_tasks(job: Job, mark: str, n_shards: int) -> list[Task]:
     """Groups of parts; what a group is depends on the draw alone, not on who runs it."""
     selected = job.workdir.committed(SELECT)
     n_bytes = {name: sum(one[2] for one in r.details["ranges"]) for name, r in selected.items()}
     return [
         Task(f"from-{parts[0]}", fingerprint(EXCHANGE, mark, *parts), {"parts": parts})
-        for parts in groups(n_bytes)
+        for parts in groups(n_bytes, n_shards)
     ]
 
 

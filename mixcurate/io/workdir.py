@@ -270,6 +270,7 @@ class Heartbeat:
             storage.write_json(self._path, {"documents": self._documents, "tokens": self._tokens})
 
     def stop(self) -> None:
-        """The task is over."""
+        """The task is over; what a killed run of it has left goes too."""
         if self._active:
-            storage.remove(self._path)
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self._path)

@@ -27,18 +27,21 @@ from mixcurate.transforms.tasks import Task
 EXCHANGE = "exchange"
 
 
-#: Text that is exchanged in one file, copies included; and in how many files at least.
+#: Text that an exchange file has for each shard, copies included, ...
+_SEGMENT_BYTES = 256 << 10
+#: ... which is no reason to hold more than this at once; and how many files there are at least.
 _FILE_BYTES = 64 << 20
 _FILES = 32
 
 
-def groups(n_bytes: dict[str, int]) -> list[list[str]]:
-    """Which parts share an exchange file: those that follow each other, some 64 MB together.
+def groups(n_bytes: dict[str, int], n_shards: int) -> list[list[str]]:
+    """Which parts share an exchange file: those that follow each other, up to some size.
 
     Args:
         n_bytes: of each part, what is drawn of it.
+        n_shards: that it goes to.
     """
-    most = min(_FILE_BYTES, sum(n_bytes.values()) // _FILES)
+    most = min(_SEGMENT_BYTES * n_shards, _FILE_BYTES, sum(n_bytes.values()) // _FILES)
     found: list[list[str]] = []
     held = 0
     for part in sorted(n_bytes):
@@ -64,7 +67,7 @@ class _Keys:
 
 
 def _read_keys(workdir: Workdir, part: str) -> _Keys:
-    selection = partfiles.read_table(selection_path(workdir, part), ["shuffle", "range"])
+    selection = partfiles.read_batch(selection_path(workdir, part))
     return _Keys(selection.column("shuffle").to_numpy(), selection.column("range").to_numpy())
 
 
@@ -137,7 +140,8 @@ class _Drawn:
     """The documents that are drawn of some parts, and the copies of them.
 
     Attributes:
-        documents: columns of the exchange that documents have as they are, each document once.
+        documents: columns of the exchange that documents have as they are; of a part by itself all
+            documents, of several those that are drawn.
         rows: int64 ``[m]``, the document of each copy.
         made: columns of the exchange by copy, ``[m]`` each.
         keep: int32 ``[m]``, tokens to keep of it; -1 for all.
@@ -165,6 +169,8 @@ class _Drawn:
 
 def _together(parts: list[_Drawn]) -> _Drawn:
     """Those of several parts as one."""
+    if len(parts) == 1:
+        return parts[0]
     sizes = [part.documents.num_rows for part in parts]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     return _Drawn(
@@ -203,7 +209,8 @@ class ExchangeParts:
         Raises:
             JobError: the disk is full.
         """
-        drawn = _together([self._read(part) for part in task.payload["parts"]])
+        parts = task.payload["parts"]
+        drawn = _together([self._read(part, alone=len(parts) == 1) for part in parts])
         keys, counts = drawn.made["shuffle"].to_numpy(), [one.shards for one in self.ranges]
         shard = shards.shard_in_ranges(keys, drawn.range, task.payload["limits"], counts)
         order = np.lexsort((keys, shard))
@@ -224,31 +231,34 @@ class ExchangeParts:
             details={"segments": written.segments},
         )
 
-    def _read(self, part: str) -> _Drawn:
-        """What is drawn of one part; of the others of its documents nothing is held."""
-        selection = partfiles.read_table(selection_path(self.workdir, part))
-        taken, rows = np.unique(selection.column("row").to_numpy(), return_inverse=True)
+    def _read(self, part: str, *, alone: bool) -> _Drawn:
+        """What is drawn of one part; if it is not alone, the rest of its documents is let go."""
+        selection = partfiles.read_batch(selection_path(self.workdir, part))
+        of_copy = selection.column("row")
+        rows = of_copy.to_numpy().astype(np.int64)
         columns = ["id", "text", "source", "url", "language", "licence", "path", "position"]
         documents = partfiles.read_table(self.workdir.part("ingest", part), [*columns, "n_tokens"])
         scores = partfiles.read_table(self.workdir.part("score", part), ["quality", "diversity"])
-        domain = _array(selection, "domain")
-        of_copy = selection.column("row").combine_chunks()
+        domain = selection.column("domain")
         made = {
             "domain": domain,
             "domain_name": pa.array(self.domain_names, pa.string()).take(domain),
             "quality": _array(scores, "quality").take(of_copy),
             "diversity": _array(scores, "diversity").take(of_copy),
-            "copy": _array(selection, "copy"),
-            "shuffle": _array(selection, "shuffle"),
-            "cell": _array(selection, "cell"),
+            "copy": selection.column("copy"),
+            "shuffle": selection.column("shuffle"),
+            "cell": selection.column("cell"),
             "missed": pa.nulls(len(rows), pa.int32()),
         }
-        arrays = [_array(documents, field.name).take(pa.array(taken)) for field in documents.schema]
+        arrays = [_array(documents, field.name) for field in documents.schema]
+        if not alone:
+            taken, rows = np.unique(rows, return_inverse=True)
+            arrays = [array.take(pa.array(taken)) for array in arrays]
         return _Drawn(
             pa.RecordBatch.from_arrays(arrays, schema=documents.schema),
-            rows.astype(np.int64),
+            rows,
             made,
-            pc.fill_null(_array(selection, "keep_tokens"), -1).to_numpy(),
+            pc.fill_null(selection.column("keep_tokens"), -1).to_numpy(),
             selection.column("range").to_numpy(),
         )
 

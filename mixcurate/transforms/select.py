@@ -76,7 +76,7 @@ class DrawPlan:
 
 def selection_path(workdir: Workdir, part: str) -> str:
     """The drawn copies of one part."""
-    return workdir.path("_stages", SELECT, "selection", f"part-{part}.parquet")
+    return workdir.path("_stages", SELECT, "selection", f"part-{part}.arrow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +187,7 @@ class SelectPart:
         part = read_part(self.workdir, task.name, self.plan)
         selection = self._select(part, task.payload["thresholds"])
         path = selection_path(self.workdir, task.name)
-        partfiles.write_table(path, selection)
+        partfiles.write_batch(path, selection)
         outputs = [self.workdir.output(path)]
         rejected = self._rejected(task.name, part, selection.column("row").to_numpy())
         if rejected.num_rows:
@@ -212,7 +212,7 @@ class SelectPart:
             details=counts,
         )
 
-    def _select(self, part: Part, thresholds: Thresholds) -> pa.Table:
+    def _select(self, part: Part, thresholds: Thresholds) -> pa.RecordBatch:
         """The drawn copies, and the held out documents after the last phase."""
         plan = self.plan
         found = draw.drawn(part.pool, thresholds, plan.max_copies)
@@ -230,7 +230,7 @@ class SelectPart:
         arrays = [pa.array(x[order]) for x in (row, copy, where, shuffle)]
         arrays.append(pa.array(keep[order], mask=keep[order] < 0))
         arrays += [pa.array(x[row[order]]) for x in (part.there.domain, part.pool.cell)]
-        return pa.Table.from_arrays(arrays, schema=SELECTION)
+        return pa.RecordBatch.from_arrays(arrays, schema=SELECTION)
 
     def _rejected(self, name: str, part: Part, taken: npt.NDArray[np.int32]) -> pa.Table:
         """Documents of the pool that are not in the selection, with the reason."""

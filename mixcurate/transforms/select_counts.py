@@ -15,7 +15,7 @@ Int64Array = npt.NDArray[np.int64]
 
 
 def counts_of(
-    selection: pa.Table,
+    selection: pa.RecordBatch,
     pool: Pool,
     domain: npt.NDArray[np.int32],
     document_bytes: Int64Array,

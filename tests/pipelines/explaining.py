@@ -202,7 +202,7 @@ class Scored:
         for number, part in enumerate(PARTS):
             mine = drawn[DOCUMENTS * number : DOCUMENTS * (number + 1)]
             chosen = np.repeat(np.arange(DOCUMENTS, dtype=np.int32), mine)
-            table = pa.table({"row": chosen, "range": np.zeros(len(chosen), np.uint8)})
-            partfiles.write_table(select.selection_path(self.workdir, part), table)
+            table = pa.record_batch({"row": chosen, "range": np.zeros(len(chosen), np.uint8)})
+            partfiles.write_batch(select.selection_path(self.workdir, part), table)
         self.end("plan")
         self.end("materialize", corpus="runs/corpus")

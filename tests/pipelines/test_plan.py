@@ -65,9 +65,9 @@ class Plan:
             table = partfiles.read_table(path)
             documents = [a | b for a, b in zip(documents, table.to_pylist(), strict=True)]
         self.rows |= {row["id"]: row for row in documents if row["domain"] >= 0}
-        path = self.work / "_stages/select/selection" / name
+        path = self.work / "_stages/select/selection" / name.replace(".parquet", ".arrow")
         self.drawn += [
-            documents[one["row"]] | one for one in partfiles.read_table(str(path)).to_pylist()
+            documents[one["row"]] | one for one in partfiles.read_batch(str(path)).to_pylist()
         ]
 
     def rejected(self) -> dict[str, list[str]]:

@@ -48,7 +48,7 @@ def rows(folder: Path) -> tuple[list[float], list[str], list[int], set[str]]:
         documents = partfiles.read_table(str(work / "documents" / path.name))
         urls += documents.column("url").to_pylist()
         tokens += documents.column("n_tokens").to_pylist()
-        drawn = partfiles.read_table(str(work / "_stages/select/selection" / path.name))
+        drawn = partfiles.read_batch(str(work / "_stages/select/selection" / f"{path.stem}.arrow"))
         chosen |= set(documents.column("url").take(drawn.column("row")).to_pylist())
     return preference, urls, tokens, chosen
 

@@ -25,11 +25,15 @@ RANGES = (ShardRange("train", "main", 3), ShardRange("holdout", "holdout", 1))
 LIMITS = {0: [1 << 62, 3 << 62]}
 
 
-@given(st.dictionaries(st.text(min_size=1), st.integers(0, 1 << 40), max_size=60))
-def test_groups_follow_each_other_and_are_not_too_large(n_bytes: dict[str, int]) -> None:
-    found = groups(n_bytes)
+@given(
+    st.dictionaries(st.text(min_size=1), st.integers(0, 1 << 40), max_size=60), st.integers(1, 999)
+)
+def test_groups_follow_each_other_and_are_not_too_large(
+    n_bytes: dict[str, int], n_shards: int
+) -> None:
+    found = groups(n_bytes, n_shards)
     assert [part for group in found for part in group] == sorted(n_bytes)
-    most = min(64 << 20, sum(n_bytes.values()) // 32)
+    most = min(n_shards << 18, 64 << 20, sum(n_bytes.values()) // 32)
     for group in found:
         assert len(group) == 1 or sum(n_bytes[part] for part in group) <= most
     for one, other in zip(found, found[1:], strict=False):
@@ -68,7 +72,7 @@ def write_part(workdir: Workdir, part: str, number: int) -> None:
         "domain": row % 2,
         "cell": row % 3,
     }
-    partfiles.write_table(selection_path(workdir, part), pa.table(drawn, schema=SELECTION))
+    partfiles.write_batch(selection_path(workdir, part), pa.record_batch(drawn, schema=SELECTION))
 
 
 def corpus_of(root: Path, together: list[list[str]]) -> dict[str, bytes]:
@@ -105,6 +109,7 @@ def test_of_a_part_only_what_is_drawn_is_held(
 ) -> None:
     workdir = Workdir(str(tmp_path))
     write_part(workdir, "a", 0)
+    write_part(workdir, "b", 1)
     held: list[int] = []
     together = exchange._together
     monkeypatch.setattr(
@@ -112,9 +117,9 @@ def test_of_a_part_only_what_is_drawn_is_held(
         "_together",
         lambda parts: held.append(parts[0].documents.num_rows) or together(parts),
     )
-    task = Task("a", "f", {"parts": ["a"], "limits": LIMITS})
+    task = Task("a", "f", {"parts": ["a", "b"], "limits": LIMITS})
     ExchangeParts(workdir, RANGES, ("law", "sport")).run(task, Heartbeat(workdir, "x", "a"))
-    rows = partfiles.read_table(selection_path(workdir, "a"))["row"].to_pylist()
+    rows = partfiles.read_batch(selection_path(workdir, "a"))["row"].to_pylist()
     assert held == [len(set(rows))]
     assert len(set(rows)) < 40
     assert storage.list_names(str(tmp_path / "_stages/exchange/files")) == ["a.arrow"]
