@@ -9,6 +9,7 @@ fingerprint and the list of its parts.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
