@@ -27,6 +27,9 @@ SHUFFLE = "shuffle"
 _LEVEL = "level:"
 
 
+#: Columns of the groups of ``Members``.
+_MEMBERS = [field.name for field in dataclasses.fields(Members)]
+
 #: What a draw that is not alike for all documents goes by.
 WeightColumn = Literal["weight", "preference"]
 
@@ -115,9 +118,6 @@ def write_pool(
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
     partfiles.write_batch(pool_path(workdir, part), batch)
     return _of(batch)
-
-
-_MEMBERS = [field.name for field in dataclasses.fields(Members)]
 
 
 def _weight_place(

@@ -26,7 +26,6 @@ from mixcurate.transforms.tasks import Task
 
 EXCHANGE = "exchange"
 
-
 #: Text that an exchange file has for each shard, copies included, ...
 _SEGMENT_BYTES = 256 << 10
 #: ... which is no reason to hold more than this at once; and how many files there are at least.
