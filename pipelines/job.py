@@ -71,10 +71,9 @@ class Job:
         build: Callable[[beam.Pipeline], None],
         *,
         work_seconds: float,
-        threads: bool = False,
         experiments: tuple[str, ...] = (),
     ) -> None:
-        """Run one Beam pipeline to its end; the arguments are those of ``make_pipeline``.
+        """Run one Beam pipeline to its end.
 
         Raises:
             MixcurateError: what a step raised on purpose, as it was.
@@ -82,11 +81,7 @@ class Job:
         """
         name = re.sub(r"[^a-z0-9-]+", "-", f"{self.recipe.name}-{stage}".lower()).strip("-")
         pipeline = make_pipeline(
-            self.runner,
-            job_name=name,
-            work_seconds=work_seconds,
-            threads=threads,
-            experiments=experiments,
+            self.runner, job_name=name, work_seconds=work_seconds, experiments=experiments
         )
         build(pipeline)
         try:

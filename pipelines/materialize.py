@@ -177,9 +177,7 @@ def _run_pipeline(job: Job, planned: Success, plan: dict[str, Any], mark: str) -
         job.workdir, MATERIALIZE, stage=MATERIALIZE, done=len(committed), tasks=n_shards
     ):
         seconds = plan["bytes"] / _BYTES_PER_SECOND
-        # Arrow writes these by itself; of others much is done in Python, one thread at a time
-        threads = set(formats) <= {"arrow", "parquet"}
-        job.run_pipeline(MATERIALIZE, stage.build, work_seconds=seconds, threads=threads)
+        job.run_pipeline(MATERIALIZE, stage.build, work_seconds=seconds)
 
 
 def _exchange_tasks(job: Job, mark: str, n_shards: int) -> list[Task]:

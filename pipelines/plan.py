@@ -20,8 +20,8 @@ from pipelines.plan_targets import draw_plan, find_targets
 
 VERSION = "4"
 
-#: Documents that one core selects in a second, reading included; only decides about processes.
-_DOCUMENTS_PER_SECOND = 50_000
+#: Documents that one core selects in a second; only decides about processes.
+_DOCUMENTS_PER_SECOND = 250_000
 
 
 def run(job: Job) -> Success:
@@ -53,7 +53,7 @@ def run(job: Job) -> Success:
             job.workdir, PLAN, stage=SELECT, done=len(work.done), tasks=len(names)
         ):
             seconds = scored.documents_out / _DOCUMENTS_PER_SECOND
-            job.run_pipeline(PLAN, stage.build, work_seconds=seconds, threads=True)
+            job.run_pipeline(PLAN, stage.build, work_seconds=seconds)
     results = list(job.workdir.committed(SELECT).values())
     storage.write_json(plan_path, build_plan(job, targets, drawing, results))
     parts = [Part(r.task, r.documents_out, r.tokens, r.outputs[0].digest) for r in results]

@@ -104,7 +104,7 @@ def count_cells(job: Job, scored: Success) -> Counts:
     )
     stage = CountCells(job.workdir, plan, [part.name for part in scored.parts])
     seconds = scored.documents_out / _DOCUMENTS_PER_SECOND
-    job.run_pipeline("plan-count", stage.build, work_seconds=seconds, threads=True)
+    job.run_pipeline("plan-count", stage.build, work_seconds=seconds)
     table = partfiles.read_table(counts_path(job.workdir))
     cuts = tuple(storage.read_json(cuts_path(job.workdir))) if "tier" in levels else ()
     partition = _partition(job, levels, table, cuts)

@@ -1,8 +1,7 @@
 """Which Beam runner a stage uses, with which options; unsafe runners and typos are refused.
 
-Locally the runner is named FnApiRunner: in memory for small work; for large work in one process per
-core (starting those takes some seconds), or in one thread per core where the work is mostly done
-outside of Python. ``DirectRunner`` is refused because it may switch
+Locally the runner is named FnApiRunner: in memory for small work, in one process per core for
+large work (starting those takes some seconds). ``DirectRunner`` is refused because it may switch
 engines behind one's back, ``DaskRunner`` because it silently loses what a step emits when a bundle
 ends.
 """
@@ -35,9 +34,6 @@ _PASSED_THROUGH = ("DataflowRunner", "FlinkRunner", "SparkRunner", "PortableRunn
 
 #: Local work that takes less than this on one core is not worth starting processes for.
 _WORTH_PROCESSES_SECONDS = 30.0
-
-#: And less than this is not worth cutting into bundles for threads.
-_WORTH_THREADS_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,23 +148,8 @@ def local_processes(args: BeamArgs, work_seconds: float) -> int:
     return args.workers if work_seconds > _WORTH_PROCESSES_SECONDS else 0
 
 
-def _local_mode(args: BeamArgs, work_seconds: float, *, threads: bool) -> tuple[str, int]:
-    """Beam's name of the mode, and how many workers it has."""
-    alone = args.workers < 2 or work_seconds <= _WORTH_THREADS_SECONDS
-    if threads and (args.running_mode == "multi_threading" or not (args.running_mode or alone)):
-        return "multi_threading", args.workers
-    if processes := local_processes(args, work_seconds):
-        return "multi_processing", processes
-    return args.running_mode or "in_memory", 1
-
-
 def make_pipeline(
-    args: BeamArgs,
-    *,
-    job_name: str,
-    work_seconds: float,
-    threads: bool = False,
-    experiments: tuple[str, ...] = (),
+    args: BeamArgs, *, job_name: str, work_seconds: float, experiments: tuple[str, ...] = ()
 ) -> beam.Pipeline:
     """A pipeline for one stage.
 
@@ -176,8 +157,6 @@ def make_pipeline(
         args: checked options.
         job_name: Dataflow job name.
         work_seconds: rough cost of the stage on one core; decides about worker processes.
-        threads: whether the work is mostly done by libraries that let other threads run, so that
-            threads do as well as processes, and start at once.
         experiments: Dataflow experiments that the stage needs.
     """
     argv = list(args.argv)
@@ -189,8 +168,12 @@ def make_pipeline(
             argv += [f"--experiments={name}" for name in experiments]
         return beam.Pipeline(options=PipelineOptions(argv))
     _quiet_local_runner()
-    mode, workers = _local_mode(args, work_seconds, threads=threads)
-    argv += [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+    processes = local_processes(args, work_seconds)
+    if processes:
+        argv += ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}"]
+    else:
+        mode = args.running_mode or "in_memory"
+        argv += [f"--direct_running_mode={mode}", "--direct_num_workers=1"]
     return beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(argv))
 
 
