@@ -24,16 +24,6 @@ from mixcurate.tables import embeddings_schema
 from tests.io.embedding_parts import KINDS, back, gaussian, write
 
 
-@pytest.fixture(params=["local", "memory"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4()}"
-
-
-@pytest.fixture
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "ROWS", 5)
-
-
 def matrices(largest: float) -> st.SearchStrategy[np.ndarray]:
     shapes = hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20)
     return hnp.arrays(np.float32, shapes, elements=st.floats(-largest, largest, width=32))

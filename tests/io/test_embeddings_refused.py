@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from mixcurate.errors import InputError
-from mixcurate.io import embeddings, storage
+from mixcurate.io import storage
 from mixcurate.io.embeddings import (
     EmbeddingsWriter,
     embeddings_info,
@@ -19,16 +18,6 @@ from mixcurate.io.embeddings import (
     read_rows,
 )
 from tests.io.embedding_parts import KINDS, gaussian, write
-
-
-@pytest.fixture(params=["local", "memory"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4()}"
-
-
-@pytest.fixture
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "ROWS", 5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

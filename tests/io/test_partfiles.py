@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import uuid
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,11 +7,6 @@ import pytest
 
 from mixcurate.io import partfiles, storage
 from mixcurate.tables import ASSIGNED, REJECTED
-
-
-@pytest.fixture(params=["local", "memory"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4()}"
 
 
 def assignments(n: int) -> pa.Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,6 @@ from mixcurate.io import storage
 from mixcurate.transforms.reuse import hashes_path
 from pipelines import reuse
 from tests.pipelines.reusing import MODEL, Killed, embed, job, texts_of
-
-
-@pytest.fixture(params=["local", "memory"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4()}"
 
 
 def test_stale_parts_are_set_aside_and_wanted_ones_stay(folder: str) -> None:

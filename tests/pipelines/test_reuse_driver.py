@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +14,6 @@ from mixcurate.kernels.copies import hash_words
 from mixcurate.transforms.reuse import hashes_path
 from pipelines import reuse
 from tests.pipelines.reusing import MODEL, change, embed, hashes, job, other
-
-
-@pytest.fixture(params=["local", "memory"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4()}"
 
 
 def test_only_whole_parts_of_the_same_identity_are_used(folder: str) -> None:

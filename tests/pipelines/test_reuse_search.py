@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +29,6 @@ from tests.pipelines.reusing import (
     vector,
     without_pipelines,
 )
-
-
-@pytest.fixture(params=["local", "memory"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4()}"
 
 
 def filled(work: Job, found: reuse.Reuse, part: str, count: int) -> list[list[float]]:

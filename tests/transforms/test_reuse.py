@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,6 @@ from mixcurate.transforms.runner import BeamArgs, make_pipeline
 
 ARGS = BeamArgs("FnApiRunner", (), 1, None)
 Texts = dict[str, list[str]]
-
-
-@pytest.fixture(params=["local", "memory"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path) if request.param == "local" else f"memory://{uuid.uuid4()}"
 
 
 def hashes(texts: list[str]) -> pa.Array:
