@@ -147,11 +147,7 @@ def open_batches(batches: Sequence[tuple[str, int]]) -> Iterator[list[pa.RecordB
         batches: (file, number of the batch in it).
     """
     with contextlib.ExitStack() as stack:
-        found = []
-        for path, number in batches:
-            if storage.is_local(path):
-                source: object = stack.enter_context(pa.memory_map(path))
-            else:
-                source = stack.enter_context(storage.open_read(path))
-            found.append(pa.ipc.open_file(source).get_batch(number))
-        yield found
+        yield [
+            pa.ipc.open_file(stack.enter_context(storage.open_mapped(path))).get_batch(number)
+            for path, number in batches
+        ]
